@@ -1,0 +1,1 @@
+//! The programs are beside this folder; `cargo run --example quickstart` runs the first one.

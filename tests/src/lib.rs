@@ -1,0 +1,1 @@
+//! What the tests of trio share: nothing of it is published.
