@@ -1,0 +1,67 @@
+//! Which run this thread is in: the crate's only thread-local.
+
+use std::cell::Cell;
+use std::ptr;
+
+use super::run::Run;
+use super::word::Word;
+
+thread_local! {
+    static CURRENT: Cell<*const Run> = const { Cell::new(ptr::null()) };
+}
+
+/// Makes a run this thread's current one, until dropped.
+pub(crate) struct Entered<'run> {
+    run: &'run Run,
+}
+
+/// Enters a run; `None` when the thread is in one already.
+pub(crate) fn enter(run: &Run) -> Option<Entered<'_>> {
+    if !CURRENT.get().is_null() {
+        return None;
+    }
+    CURRENT.set(run);
+    Some(Entered { run })
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        debug_assert!(ptr::eq(CURRENT.get(), self.run));
+        CURRENT.set(ptr::null());
+    }
+}
+
+/// Calls `f` with the current run; `None` outside a run.
+#[inline]
+pub(crate) fn try_with<R>(f: impl FnOnce(&Run) -> R) -> Option<R> {
+    let run = CURRENT.get();
+    // SAFETY: the pointer is null or was made from a reference that `Entered` borrows; the guard, which this
+    // thread owns, takes it out again before that borrow ends. `f` can't keep the reference.
+    unsafe { run.as_ref() }.map(f)
+}
+
+/// Calls `f` with the current run.
+///
+/// # Panics
+///
+/// Outside a run.
+#[inline]
+#[track_caller]
+pub(crate) fn with<R>(f: impl FnOnce(&Run) -> R) -> R {
+    match try_with(f) {
+        Some(value) => value,
+        None => outside(),
+    }
+}
+
+#[cold]
+#[track_caller]
+fn outside() -> ! {
+    panic!("this needs a trio run: call it from inside trio::run, #[trio::main] or #[trio::test]")
+}
+
+/// Calls `f` with the current run if that is the one the word belongs to.
+#[inline]
+pub(crate) fn with_run_of<R>(word: Word, f: impl FnOnce(&Run) -> R) -> Option<R> {
+    try_with(|run| (run.slot == word.run()).then(|| f(run))).flatten()
+}

@@ -1,0 +1,350 @@
+//! The future that runs a nursery: polls its body and children, and decides when and how it ends.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use super::context;
+use super::core::Core;
+use super::group::ErrorGroup;
+use super::run::{Run, wrong_run};
+use super::tree::{Kind, NONE, NodeId};
+use super::waker::{StoredWaker, waker};
+
+/// How a nursery's body has ended.
+pub(crate) enum Verdict<X, E> {
+    /// It has a value.
+    Value(X),
+    /// It left the block with an error that the block itself does not keep (a `?` in `nursery!`).
+    ErrorExit(X),
+    /// Its error goes to the group.
+    Error(E),
+}
+
+/// What becomes of a nursery that was cancelled, and has no error, once all in it have ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Catch {
+    /// It completes without a value: somebody has its handle, and expects that.
+    Completes,
+    /// It stays pending, since there is no value to go on with: whoever is above drops it.
+    NeverReturns,
+}
+
+/// How far a nursery has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// Its body or tasks are still there.
+    Open,
+    /// All has ended, and the other tasks get a turn before the code behind it goes on.
+    LastYield,
+    /// All has ended.
+    Over,
+}
+
+/// Runs one nursery.
+///
+/// Dropping it drops the body, then the children, newest first: `Core` must outlive it.
+pub(crate) struct Driver<'a, B: Future, X, E> {
+    core: &'a Core<E>,
+    body: Option<B>,
+    body_node: Option<NodeId>,
+    judge: fn(B::Output) -> Verdict<X, E>,
+    catch: Catch,
+    value: Option<X>,
+    error_exit: bool,
+    /// Keeps ancestors from dropping the nursery: children that must still be polled, or its last yield.
+    held: bool,
+}
+
+impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
+    pub(crate) fn new(
+        core: &'a Core<E>,
+        body: B,
+        judge: fn(B::Output) -> Verdict<X, E>,
+        catch: Catch,
+    ) -> Self {
+        let body_node = context::with(|run| {
+            run.change(|tree, effects| {
+                let id = tree.insert(core.id.index, Kind::Body);
+                tree.wake(tree.word(id), effects);
+                id
+            })
+        });
+        Self {
+            core,
+            body: Some(body),
+            body_node: Some(body_node),
+            judge,
+            catch,
+            value: None,
+            error_exit: false,
+            held: false,
+        }
+    }
+
+    /// Follows the future if it was moved to another place in the tree, and begins a turn. Gives the number
+    /// of children that are ready.
+    fn begin_turn(&self, run: &Run, context: &Context<'_>) -> u32 {
+        begin_turn(run, self.core.id, context, "nursery")
+    }
+
+    /// Polls the child or body that has waited longest.
+    fn step(self: Pin<&mut Self>, run: &Run) {
+        let (index, slot, word) = {
+            let mut tree = run.tree.borrow_mut();
+            let Some(index) = tree.pop_ready(self.core.id.index) else { return };
+            let slot = match tree.at(index).kind {
+                Kind::Task { slot, .. } => slot,
+                _ => NONE,
+            };
+            (index, slot, tree.word(tree.id(index)))
+        };
+        let waker = waker(word);
+        let mut context = Context::from_waker(&waker);
+        run.begin_step();
+        if Some(index) == self.body_node.map(|id| id.index) {
+            self.step_body(run, index, &mut context);
+        } else if let Some(child) = self.core.child(slot) {
+            let polled = {
+                let _within = run.within(index);
+                catch_unwind(AssertUnwindSafe(|| child.poll(&mut context)))
+            };
+            match polled {
+                Ok(Poll::Pending) => {
+                    let drop = run.tree.borrow().at(index).may_drop();
+                    if drop {
+                        self.core.drop_child(run, index);
+                    }
+                }
+                Ok(Poll::Ready(outcome)) => self.core.child_ended(run, index, outcome),
+                Err(panic) => {
+                    self.core.panicked(run, panic);
+                    // What is left of the future goes now; it may not be polled again.
+                    self.core.drop_child(run, index);
+                }
+            }
+        }
+    }
+
+    fn step_body(self: Pin<&mut Self>, run: &Run, index: u32, context: &mut Context<'_>) {
+        // SAFETY: the body is structurally pinned: it is dropped in place, here or with the driver, and no
+        // method moves it.
+        let this = unsafe { self.get_unchecked_mut() };
+        let Some(body) = &mut this.body else { return };
+        // SAFETY: as above.
+        let body = unsafe { Pin::new_unchecked(body) };
+        let polled = {
+            let _within = run.within(index);
+            catch_unwind(AssertUnwindSafe(|| body.poll(context)))
+        };
+        match polled {
+            Ok(Poll::Pending) => {
+                let drop = run.tree.borrow().at(index).may_drop();
+                if drop {
+                    this.interrupt_body(run, index);
+                }
+            }
+            Ok(Poll::Ready(output)) => {
+                this.end_body(run);
+                match (this.judge)(output) {
+                    Verdict::Value(value) => this.value = Some(value),
+                    Verdict::ErrorExit(value) => {
+                        this.value = Some(value);
+                        this.error_exit = true;
+                        this.core.fail(run, "the nursery's body left with an error");
+                    }
+                    Verdict::Error(error) => this.core.body_failed(run, error),
+                }
+            }
+            Err(panic) => {
+                this.core.panicked(run, panic);
+                this.end_body(run);
+            }
+        }
+    }
+
+    /// Drops the body, which is parked and cancelled.
+    fn interrupt_body(&mut self, run: &Run, index: u32) {
+        self.core.interrupt(run, index);
+        // Unlike a child, which may have been cancelled through its handle, a body is cancelled with its nursery.
+        self.core.interrupted.set(true);
+        self.end_body(run);
+    }
+
+    /// Drops what is left of the body, and its node.
+    fn end_body(&mut self, run: &Run) {
+        let Some(id) = self.body_node.take() else { return };
+        let dropped = {
+            let _within = run.within(id.index);
+            catch_unwind(AssertUnwindSafe(|| self.body = None))
+        };
+        run.remove(id);
+        if let Err(panic) = dropped {
+            self.core.panicked(run, panic);
+        }
+    }
+
+    /// Drops, once the nursery has become effectively cancelled, whatever is parked in it and not held.
+    fn sweep(&mut self, run: &Run) {
+        let due = std::mem::take(&mut run.tree.borrow_mut().at_mut(self.core.id.index).sweep);
+        if !due {
+            return;
+        }
+        if let Some(id) = self.body_node {
+            let drop = {
+                let tree = run.tree.borrow();
+                let body = tree.at(id.index);
+                !body.queued && body.may_drop()
+            };
+            if drop {
+                self.interrupt_body(run, id.index);
+            }
+        }
+        for id in self.core.droppable(run) {
+            // A destructor may have ended others meanwhile.
+            let still = run.tree.borrow().get(id).is_some_and(|node| !node.queued && node.may_drop());
+            if still {
+                self.core.drop_child(run, id.index);
+            }
+        }
+    }
+
+    fn hold(&mut self, run: &Run, hold: bool) {
+        if std::mem::replace(&mut self.held, hold) != hold {
+            run.change(|tree, effects| tree.hold(self.core.id.index, hold, effects));
+        }
+    }
+
+    /// How far the nursery has come. Also sees to what must happen before its end.
+    fn progress(&self, run: &Run, body_had_ended: bool) -> Progress {
+        let core = self.core;
+        if self.body_node.is_some() || core.living.get() > 0 || core.starting.get() > 0 {
+            return Progress::Open;
+        }
+        if core.daemons.get() > 0 {
+            core.cancel_daemons(run);
+            return Progress::Open;
+        }
+        // The end of a nursery is a schedule point, but never a cancel point of its own.
+        if body_had_ended || run.take_budget() {
+            return Progress::Over;
+        }
+        run.change(|tree, effects| tree.signal(core.id.index, effects));
+        Progress::LastYield
+    }
+
+    /// What the nursery ends with, unless it has to wait to be dropped from above.
+    fn outcome(&mut self, run: &Run) -> Poll<Result<Option<X>, ErrorGroup<E>>> {
+        let core = self.core;
+        let panics = std::mem::take(&mut *core.panics.borrow_mut());
+        let errors = std::mem::take(&mut *core.errors.borrow_mut());
+        if !panics.is_empty() {
+            report_lost(panics.len() - 1, &errors);
+        }
+        if let Some(panic) = panics.into_iter().next() {
+            resume_unwind(panic);
+        }
+        if let Some(group) = ErrorGroup::new(errors) {
+            return Poll::Ready(Err(group));
+        }
+        let cancelled_above = {
+            let tree = run.tree.borrow();
+            let node = tree.at(core.id.index);
+            node.parent != NONE && !node.shield && tree.at(node.parent).effective
+        };
+        let may_complete = self.error_exit
+            || !core.interrupted.get()
+            || (!cancelled_above && (self.value.is_some() || self.catch == Catch::Completes));
+        if may_complete {
+            return Poll::Ready(Ok(self.value.take()));
+        }
+        run.change(|tree, effects| tree.set_unwinding(core.id.index, true, effects));
+        Poll::Pending
+    }
+
+    fn poll_in(
+        mut self: Pin<&mut Self>,
+        run: &Run,
+        context: &Context<'_>,
+    ) -> Poll<Result<Option<X>, ErrorGroup<E>>> {
+        let ready = self.begin_turn(run, context);
+        let body_had_ended = self.body_node.is_none();
+        for _ in 0..ready {
+            self.as_mut().step(run);
+        }
+        // SAFETY: nothing below moves the body: it is dropped in place.
+        let this = unsafe { self.get_unchecked_mut() };
+        this.sweep(run);
+        let progress = this.progress(run, body_had_ended);
+        this.hold(run, progress == Progress::LastYield || this.is_unsettled(run));
+        if progress == Progress::Over { this.outcome(run) } else { Poll::Pending }
+    }
+
+    /// Whether children of a cancelled nursery still have a step to take: they were started, or granted
+    /// something, before they could meet the cancellation.
+    fn is_unsettled(&self, run: &Run) -> bool {
+        let mut tree = run.tree.borrow_mut();
+        let index = self.core.id.index;
+        tree.at(index).effective && tree.ready_len(index) > 0
+    }
+}
+
+impl<B: Future, X, E> Future for Driver<'_, B, X, E> {
+    type Output = Result<Option<X>, ErrorGroup<E>>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        context::with(|run| self.poll_in(run, context))
+    }
+}
+
+impl<B: Future, X, E> Drop for Driver<'_, B, X, E> {
+    fn drop(&mut self) {
+        // Outside its run, or in another one, there is no tree to keep in order.
+        let body = catch_unwind(AssertUnwindSafe(|| self.body = None));
+        self.core.panics.borrow_mut().extend(body.err());
+        if let Some(id) = self.body_node.take() {
+            context::try_with(|run| run.remove(id));
+        }
+        self.core.drop_everything();
+        let panic = std::mem::take(&mut *self.core.panics.borrow_mut()).into_iter().next();
+        // During another panic this one has been printed by the panic hook, and a second would abort.
+        if let Some(panic) = panic.filter(|_| !std::thread::panicking()) {
+            resume_unwind(panic);
+        }
+    }
+}
+
+/// Begins a turn of a nursery: follows its future if that was moved, remembers whom to wake, and gives the
+/// number of ready children.
+pub(crate) fn begin_turn(run: &Run, id: NodeId, context: &Context<'_>, what: &str) -> u32 {
+    let known = match run.tree.borrow().get(id) {
+        None => wrong_run(what),
+        Some(node) => node.parent == run.current() && node.waker.will_wake(context.waker()),
+    };
+    if !known {
+        let waker = StoredWaker::new(context.waker());
+        let old = run.change(|tree, effects| {
+            tree.move_under(id.index, run.current(), effects);
+            std::mem::replace(&mut tree.at_mut(id.index).waker, waker)
+        });
+        drop(old);
+    }
+    let mut tree = run.tree.borrow_mut();
+    tree.unsignal(id.index);
+    let ready = tree.ready_len(id.index);
+    if ready > 1 && run.is_shuffled() {
+        tree.shuffle_ready(id.index, |bound| run.random_below(bound));
+    }
+    ready
+}
+
+/// Says on stderr what a panic that is about to be resumed pushes aside.
+fn report_lost<E>(panics: usize, errors: &[super::group::TaskError<E>]) {
+    if panics > 0 {
+        eprintln!("trio: {panics} more panic(s) in the same nursery, printed above, end with the first");
+    }
+    for error in errors {
+        let name = error.task_name().unwrap_or("nursery body");
+        eprintln!("trio: an error of '{name}' ({}) is lost to a panic in its nursery", error.location());
+    }
+}

@@ -1,0 +1,298 @@
+//! A cancel scope's state as its handles see it: before the scope is entered, while it runs, and afterwards.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::clock::after;
+use super::context;
+use super::reason::{CancelReason, CancelSource};
+use super::run::Run;
+use super::timers::{NEVER, Time};
+use super::tree::NodeId;
+
+/// When a scope that has not been entered yet is to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Limit {
+    #[default]
+    None,
+    At(Instant),
+    /// Counted from the moment the scope is entered.
+    After(Duration),
+}
+
+/// What a scope starts with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    pub(crate) limit: Limit,
+    pub(crate) shield: bool,
+    pub(crate) cancelled: Option<Rc<CancelReason>>,
+}
+
+/// What is left of a scope that has ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Remains {
+    deadline: Option<Instant>,
+    cancelled: Option<Rc<CancelReason>>,
+    caught: bool,
+}
+
+enum State {
+    /// Not entered yet.
+    Unbound(Settings),
+    /// Being polled: the node in the tree has the state.
+    Active(NodeId),
+    Exited(Remains),
+}
+
+/// A scope that has handles.
+pub(crate) struct Handled(RefCell<State>);
+
+impl Handled {
+    pub(crate) fn unbound(settings: Settings) -> Rc<Self> {
+        Rc::new(Self(RefCell::new(State::Unbound(settings))))
+    }
+
+    pub(crate) fn active(node: NodeId) -> Rc<Self> {
+        Rc::new(Self(RefCell::new(State::Active(node))))
+    }
+
+    /// The scope's settings, as they stand before it is entered.
+    pub(crate) fn settings(&self) -> Settings {
+        match &*self.0.borrow() {
+            State::Unbound(settings) => settings.clone(),
+            State::Active(_) | State::Exited(_) => unreachable!("a scope is entered once"),
+        }
+    }
+
+    /// The scope has been entered.
+    pub(crate) fn bind(&self, node: NodeId) {
+        *self.0.borrow_mut() = State::Active(node);
+    }
+
+    /// The scope is about to leave the tree.
+    pub(crate) fn end(&self, caught: bool) {
+        let State::Active(id) = *self.0.borrow() else { return };
+        let remains = context::try_with(|run| {
+            let tree = run.tree.borrow();
+            tree.get(id).map(|node| Remains {
+                deadline: run.epoch().instant(node.deadline),
+                cancelled: node.reason.clone(),
+                caught,
+            })
+        });
+        let remains = remains.flatten().unwrap_or(Remains { deadline: None, cancelled: None, caught });
+        *self.0.borrow_mut() = State::Exited(remains);
+    }
+}
+
+/// Controls a cancel scope or nursery from anywhere in its run: it can be cloned, stored, and used before the
+/// scope is entered and after it has ended (which then has no effect).
+///
+/// # Examples
+///
+/// A watchdog that is fed by moving the deadline:
+///
+/// ```
+/// use std::time::Duration;
+/// trio::Builder::new().clock(trio::testing::MockClock::new().autojump()).run(async {
+///     let ended = trio::cancel_scope! { |scope|
+///         for _ in 0..3 {
+///             scope.set_deadline(Some(trio::current_time() + Duration::from_secs(2)));
+///             trio::sleep(Duration::from_secs(1)).await;
+///         }
+///         trio::sleep_forever().await
+///     };
+///     assert!(ended.is_none());
+/// });
+/// ```
+#[derive(Clone)]
+pub struct CancelHandle {
+    pub(crate) scope: Rc<Handled>,
+}
+
+impl CancelHandle {
+    /// Cancels the scope: everything in it is dropped as soon as it is parked at a checkpoint that no shield
+    /// covers. Has effect at once, and does not wait for that. Calling it again changes nothing.
+    ///
+    /// Not a checkpoint.
+    pub fn cancel(&self) {
+        self.cancel_with(CancelReason::new(CancelSource::Explicit));
+    }
+
+    /// As [`cancel`](Self::cancel), with a text that [`reason`](Self::reason) and the scope's `Debug` show.
+    pub fn cancel_because(&self, reason: impl Into<Cow<'static, str>>) {
+        self.cancel_with(CancelReason::new(CancelSource::Explicit).with_text(reason));
+    }
+
+    pub(crate) fn cancel_with(&self, reason: CancelReason) {
+        let node = match &mut *self.scope.0.borrow_mut() {
+            State::Active(id) => *id,
+            State::Unbound(Settings { cancelled, .. }) | State::Exited(Remains { cancelled, .. }) => {
+                let reason = || {
+                    let task = context::try_with(|run| run.tree.borrow().task_name(run.current()));
+                    Rc::new(reason.from_task(task.flatten()))
+                };
+                cancelled.get_or_insert_with(reason);
+                return;
+            }
+        };
+        context::try_with(|run| run.cancel(node, reason));
+    }
+
+    /// Whether the scope has been cancelled: by a call, by its deadline, or by a failure in the nursery.
+    ///
+    /// True does not say that anything was interrupted: see [`caught`](Self::caught). A cancellation of a scope
+    /// further out does not count.
+    pub fn is_cancelled(&self) -> bool {
+        match &*self.scope.0.borrow() {
+            State::Unbound(settings) => settings.cancelled.is_some(),
+            State::Active(id) => self.at(*id, |run, id| {
+                let tree = run.tree.borrow();
+                let node = tree.get(id)?;
+                Some(node.cancelled || (node.deadline != NEVER && node.deadline <= run.now()))
+            }),
+            State::Exited(remains) => remains.cancelled.is_some(),
+        }
+    }
+
+    fn at(&self, id: NodeId, f: impl FnOnce(&Run, NodeId) -> Option<bool>) -> bool {
+        context::try_with(|run| f(run, id)).flatten().unwrap_or(false)
+    }
+
+    /// Whether the scope has ended by dropping what it ran. False while it runs, and false for a scope that was
+    /// cancelled but whose code completed without meeting another checkpoint.
+    pub fn caught(&self) -> bool {
+        matches!(&*self.scope.0.borrow(), State::Exited(remains) if remains.caught)
+    }
+
+    /// Why the scope was cancelled: the first cause; `None` if it was not.
+    pub fn reason(&self) -> Option<CancelReason> {
+        let reason = match &*self.scope.0.borrow() {
+            State::Unbound(settings) => settings.cancelled.clone(),
+            State::Active(id) => {
+                context::try_with(|run| run.tree.borrow().get(*id).and_then(|node| node.reason.clone())).flatten()
+            }
+            State::Exited(remains) => remains.cancelled.clone(),
+        };
+        reason.map(|reason| (*reason).clone())
+    }
+
+    /// When the scope cancels itself, on the run's clock. `None` if never, or if it has a timeout and has not been
+    /// entered yet.
+    pub fn deadline(&self) -> Option<Instant> {
+        match &*self.scope.0.borrow() {
+            State::Unbound(Settings { limit: Limit::At(deadline), .. }) => Some(*deadline),
+            State::Unbound(_) => None,
+            State::Active(id) => context::try_with(|run| {
+                let deadline = run.tree.borrow().get(*id).map_or(NEVER, |node| node.deadline);
+                run.epoch().instant(deadline)
+            })
+            .flatten(),
+            State::Exited(remains) => remains.deadline,
+        }
+    }
+
+    /// Moves the deadline; `None` takes it away. A deadline that has passed cancels the scope before any task
+    /// takes its next step. What is cancelled already stays cancelled.
+    pub fn set_deadline(&self, deadline: Option<Instant>) {
+        let node = match &mut *self.scope.0.borrow_mut() {
+            State::Unbound(settings) => {
+                settings.limit = deadline.map_or(Limit::None, Limit::At);
+                return;
+            }
+            State::Active(id) => *id,
+            State::Exited(remains) => {
+                remains.deadline = deadline;
+                return;
+            }
+        };
+        context::try_with(|run| run.set_deadline(node, deadline.map_or(NEVER, |at| run.epoch().time(at))));
+    }
+
+    /// The time left until the deadline, zero if it has passed; before the scope is entered, the timeout it was
+    /// given. `None` without a deadline.
+    pub fn timeout(&self) -> Option<Duration> {
+        if let State::Unbound(Settings { limit: Limit::After(timeout), .. }) = &*self.scope.0.borrow() {
+            return Some(*timeout);
+        }
+        let deadline = self.deadline()?;
+        context::try_with(|run| deadline.saturating_duration_since(run.instant_now()))
+    }
+
+    /// Sets the deadline to this long from now; before the scope is entered, to this long from then.
+    pub fn set_timeout(&self, timeout: Duration) {
+        let node = match &mut *self.scope.0.borrow_mut() {
+            State::Unbound(settings) => {
+                settings.limit = Limit::After(timeout);
+                return;
+            }
+            State::Active(id) => *id,
+            State::Exited(_) => return,
+        };
+        context::try_with(|run| run.set_deadline(node, after(run.now(), timeout)));
+    }
+
+    /// Turns the scope's shield on or off. While it is on, cancellations from further out do not reach what is
+    /// in the scope; its own still do. Turning it off delivers at once what it has held back.
+    pub fn set_shield(&self, shield: bool) {
+        let node = match &mut *self.scope.0.borrow_mut() {
+            State::Unbound(settings) => {
+                settings.shield = shield;
+                return;
+            }
+            State::Active(id) => *id,
+            State::Exited(_) => return,
+        };
+        context::try_with(|run| {
+            run.change(|tree, effects| {
+                if tree.get(node).is_some() {
+                    tree.set_shield(node.index, shield, effects);
+                }
+            });
+        });
+    }
+
+    /// Whether the shield is on.
+    pub fn is_shielded(&self) -> bool {
+        match &*self.scope.0.borrow() {
+            State::Unbound(settings) => settings.shield,
+            State::Active(id) => self.at(*id, |run, id| Some(run.tree.borrow().get(id)?.shield)),
+            State::Exited(_) => false,
+        }
+    }
+}
+
+impl fmt::Debug for CancelHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &*self.scope.0.borrow() {
+            State::Unbound(_) => "unbound",
+            State::Active(_) => "active",
+            State::Exited(_) => "exited",
+        };
+        write!(f, "CancelScope({state}")?;
+        let now = context::try_with(|run| run.instant_now());
+        if let (Some(deadline), Some(now)) = (self.deadline(), now) {
+            if deadline >= now {
+                write!(f, ", deadline is {:.2} seconds from now", (deadline - now).as_secs_f64())?;
+            } else {
+                write!(f, ", deadline is {:.2} seconds ago", (now - deadline).as_secs_f64())?;
+            }
+        }
+        if let Some(reason) = self.reason() {
+            write!(f, ", {reason}")?;
+        }
+        f.write_str(")")
+    }
+}
+
+/// The deadline that a limit means for a scope that is entered now; the clock is read only if it matters.
+pub(crate) fn deadline_of(limit: Limit, run: &Run) -> Time {
+    match limit {
+        Limit::None => NEVER,
+        Limit::At(instant) => run.epoch().time(instant),
+        Limit::After(timeout) => after(run.now(), timeout),
+    }
+}

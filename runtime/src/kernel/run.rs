@@ -1,0 +1,600 @@
+//! One run: what it owns, and the loop that turns it.
+//!
+//! The loop polls the root while anything is runnable (each poll is a *pass*), looks at the reactor and the
+//! inbox every so many steps, and blocks in the reactor when nothing is runnable.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use super::blocked::Blocked;
+use super::clock::{Clock, Epoch, SystemClock};
+use super::inbox::{self, Note, Opened};
+use super::reactor::Reactor;
+use super::reason::{CancelReason, CancelSource};
+use super::timers::{NO_TIMER, Target, Time, Timers};
+use super::token::Outstanding;
+use super::tree::{Effects, NodeId, Tree};
+use super::waker::waker;
+use super::word::Word;
+use super::{context, deadlock, system};
+
+/// How many task steps pass between two looks at the reactor and the inbox while there is always something
+/// runnable.
+const STEPS_PER_LOOK: u32 = 61;
+
+/// The payload of a caught panic.
+pub(crate) type Panic = Box<dyn Any + Send>;
+
+/// All that one run owns. Its parts are borrowed for moments only, never while foreign code runs.
+pub(crate) struct Run {
+    /// The run part of this run's words.
+    pub(crate) slot: u16,
+    pub(crate) opened: Opened,
+    pub(crate) tree: RefCell<Tree>,
+    pub(crate) timers: RefCell<Timers>,
+    pub(crate) reactor: Reactor,
+    pub(crate) blocked: Blocked,
+    pub(crate) outstanding: Outstanding,
+    pub(crate) system: system::Queue,
+    clock: Box<dyn Clock>,
+    /// The clock may move at any time, not only while the run waits.
+    clock_is_virtual: bool,
+    epoch: Epoch,
+    /// The node that is being polled.
+    current: Cell<u32>,
+    /// How many operations that need not wait the current step may still complete.
+    budget: Cell<u32>,
+    budget_per_step: u32,
+    /// Steps since the last look at the reactor.
+    steps: Cell<u32>,
+    /// The state of the shuffle, for runs that have one.
+    random: Cell<Option<u64>>,
+    /// What to do when nothing can ever run again.
+    on_deadlock: deadlock::Action,
+    deadlock_reported: Cell<bool>,
+}
+
+impl Run {
+    fn new(builder: Builder) -> Self {
+        let reactor = Reactor::new().unwrap_or_else(|error| panic!("trio can't open its I/O selector: {error}"));
+        let opened = inbox::open(reactor.kick());
+        let clock_is_virtual = builder.clock.is_some();
+        let clock = builder.clock.unwrap_or_else(|| Box::new(SystemClock));
+        clock.start();
+        let epoch = Epoch::new(clock.now());
+        Self {
+            slot: opened.slot,
+            tree: RefCell::new(Tree::new(opened.run, opened.slot)),
+            opened,
+            timers: RefCell::default(),
+            reactor,
+            blocked: Blocked::default(),
+            outstanding: Outstanding::default(),
+            system: system::Queue::default(),
+            clock,
+            clock_is_virtual,
+            epoch,
+            current: Cell::new(Tree::ROOT),
+            budget: Cell::new(0),
+            budget_per_step: builder.checkpoint_budget.saturating_sub(1),
+            steps: Cell::new(0),
+            random: Cell::new(builder.seed),
+            on_deadlock: builder.on_deadlock,
+            deadlock_reported: Cell::new(false),
+        }
+    }
+
+    // ------------------------------------------------------------------ the tree
+
+    /// Changes the tree, then runs what follows from the change.
+    #[inline]
+    pub(crate) fn change<R>(&self, f: impl FnOnce(&mut Tree, &mut Effects) -> R) -> R {
+        let mut effects = Effects::default();
+        let result = f(&mut self.tree.borrow_mut(), &mut effects);
+        effects.run();
+        result
+    }
+
+    #[inline]
+    pub(crate) fn wake(&self, word: Word) {
+        self.change(|tree, effects| tree.wake(word, effects));
+    }
+
+    pub(crate) fn note_clone(&self, word: Word, change: i32) {
+        self.tree.borrow_mut().note_clone(word, change);
+    }
+
+    /// Cancels a node, if it is still there, on behalf of the current task.
+    pub(crate) fn cancel(&self, id: NodeId, reason: CancelReason) {
+        self.change(|tree, effects| {
+            let task = tree.task_name(self.current.get());
+            if tree.get(id).is_some() {
+                tree.cancel(id.index, || reason.from_task(task), effects);
+            }
+        });
+    }
+
+    /// Removes a node and its timer; does nothing if it is gone.
+    pub(crate) fn remove(&self, id: NodeId) {
+        let node = self.change(|tree, effects| tree.remove(id, effects));
+        let timer = node.as_ref().map_or(NO_TIMER, |node| node.timer);
+        if timer != NO_TIMER {
+            drop(self.timers.borrow_mut().remove(timer));
+        }
+        // What is left of the node may hold the last count of a foreign waker: it goes when nothing is borrowed.
+        drop(node);
+    }
+
+    /// The index of the node that is being polled.
+    #[inline]
+    pub(crate) fn current(&self) -> u32 {
+        self.current.get()
+    }
+
+    /// The name of the node that is being polled.
+    #[inline]
+    pub(crate) fn current_id(&self) -> NodeId {
+        self.tree.borrow().id(self.current.get())
+    }
+
+    /// Makes a node the one that is being polled, until the guard is dropped.
+    #[inline]
+    pub(crate) fn within(&self, index: u32) -> Within<'_> {
+        Within { run: self, previous: self.current.replace(index) }
+    }
+
+    /// Whether the code that is being polled is effectively cancelled.
+    #[inline]
+    pub(crate) fn is_cancelled_here(&self) -> bool {
+        self.tree.borrow().at(self.current.get()).effective
+    }
+
+    // ------------------------------------------------------------------ steps
+
+    /// Begins a step of a task or body.
+    #[inline]
+    pub(crate) fn begin_step(&self) {
+        self.budget.set(self.budget_per_step);
+        self.steps.set(self.steps.get() + 1);
+    }
+
+    /// Whether one more operation may complete in this step without yielding.
+    #[inline]
+    pub(crate) fn take_budget(&self) -> bool {
+        let budget = self.budget.get();
+        self.budget.set(budget.saturating_sub(1));
+        budget > 0
+    }
+
+    /// Whether ready tasks are shuffled.
+    #[inline]
+    pub(crate) fn is_shuffled(&self) -> bool {
+        self.random.get().is_some()
+    }
+
+    /// A number below `bound`, from the run's seed (SplitMix64).
+    pub(crate) fn random_below(&self, bound: usize) -> usize {
+        let state = self.random.get().unwrap_or(0).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.random.set(Some(state));
+        let mut mixed = state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        ((u128::from(mixed) * bound as u128) >> 64) as usize
+    }
+
+    // ------------------------------------------------------------------ time
+
+    /// The time on the run's clock.
+    #[inline]
+    pub(crate) fn now(&self) -> Time {
+        self.epoch.time(self.instant_now())
+    }
+
+    #[inline]
+    pub(crate) fn instant_now(&self) -> Instant {
+        // The usual clock without the virtual call.
+        if self.clock_is_virtual { self.clock.now() } else { Instant::now() }
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Sets the deadline of a scope or nursery, and its timer.
+    pub(crate) fn set_deadline(&self, id: NodeId, deadline: Time) {
+        let mut tree = self.tree.borrow_mut();
+        let mut timers = self.timers.borrow_mut();
+        let Some(node) = tree.get_mut(id) else { return };
+        node.deadline = deadline;
+        let old = std::mem::replace(&mut node.timer, NO_TIMER);
+        if old != NO_TIMER {
+            // The target of a scope's timer is plain data: dropping it here runs no foreign code.
+            drop(timers.remove(old));
+        }
+        if deadline != super::timers::NEVER && !node.cancelled {
+            node.timer = timers.insert(deadline, Target::Scope(id));
+        }
+    }
+
+    /// Fires every timer that is due.
+    fn expire(&self) {
+        if self.timers.borrow().next().is_none() {
+            return;
+        }
+        let now = self.now();
+        loop {
+            let due = self.timers.borrow_mut().expire(now);
+            match due {
+                None => return,
+                Some(Target::Sleeper(waker)) => waker.wake(),
+                Some(Target::Scope(id)) => self.change(|tree, effects| {
+                    if let Some(node) = tree.get_mut(id) {
+                        node.timer = NO_TIMER;
+                        tree.cancel(id.index, || CancelReason::new(CancelSource::Deadline), effects);
+                    }
+                }),
+            }
+        }
+    }
+
+    /// How long to wait in real time for the next deadline; `None` without one that can be waited for.
+    fn until_next_deadline(&self) -> Option<Duration> {
+        let next = self.timers.borrow().next()?;
+        self.clock.sleep_time(self.epoch.instant(next)?)
+    }
+
+    // ------------------------------------------------------------------ the loop
+
+    fn is_runnable(&self) -> bool {
+        self.tree.borrow().root_woken
+    }
+
+    /// Takes what other threads have left.
+    fn read_mail(&self) {
+        if !self.opened.inbox.has_mail() {
+            return;
+        }
+        let mail = self.opened.inbox.take();
+        for note in mail.notes {
+            match note {
+                Note::Wake(word) => self.wake(word),
+                Note::Dropped(word) => self.note_clone(word, -1),
+            }
+        }
+        for call in mail.calls {
+            system::call(self, call);
+        }
+    }
+
+    /// Everything that can have happened outside: mail, I/O, deadlines.
+    fn look(&self, timeout: Option<Duration>) -> usize {
+        self.steps.set(0);
+        let events = if self.reactor.is_empty() && timeout == Some(Duration::ZERO) {
+            0
+        } else {
+            self.reactor.turn(timeout, |node| self.tree.borrow().is_effective(node))
+        };
+        self.read_mail();
+        self.expire();
+        events
+    }
+
+    /// Polls the root until it is done.
+    fn drive<F: Future>(&self, root: F) -> F::Output {
+        let mut root = pin!(root);
+        let word = {
+            let tree = self.tree.borrow();
+            tree.word(tree.id(Tree::ROOT))
+        };
+        let waker = waker(word);
+        let mut context = Context::from_waker(&waker);
+        loop {
+            if self.is_runnable() {
+                if self.steps.get() >= STEPS_PER_LOOK {
+                    let _ = self.look(Some(Duration::ZERO));
+                } else if self.clock_is_virtual {
+                    self.expire();
+                }
+                self.tree.borrow_mut().root_woken = false;
+                if let Poll::Ready(output) = root.as_mut().poll(&mut context) {
+                    return output;
+                }
+            } else {
+                self.wait();
+            }
+        }
+    }
+
+    /// Waits until something happens outside.
+    fn wait(&self) {
+        // What is due now, or has come already, needs no waiting.
+        self.read_mail();
+        self.expire();
+        if self.is_runnable() {
+            return;
+        }
+        let deadline = self.until_next_deadline();
+        let threshold = self.blocked.shortest_cushion().or_else(|| self.clock.autojump_threshold());
+        let idle = threshold.filter(|threshold| deadline.is_none_or(|deadline| *threshold < deadline));
+        let timeout = idle.or(deadline);
+        if timeout.is_none() {
+            self.check_deadlock();
+        }
+        let events = if timeout == Some(Duration::ZERO) {
+            self.look(timeout)
+        } else if self.opened.inbox.park() {
+            let events = self.look(timeout);
+            self.opened.inbox.unpark();
+            events
+        } else {
+            0
+        };
+        let waited_in_full = idle.is_some() && events == 0 && !self.is_runnable();
+        if waited_in_full && !self.opened.inbox.has_mail() {
+            self.all_blocked();
+        }
+    }
+
+    /// Every task has been blocked for as long as somebody asked to be told of.
+    fn all_blocked(&self) {
+        if self.blocked.release() {
+            return;
+        }
+        let next = self.timers.borrow().next().and_then(|next| self.epoch.instant(next));
+        match next {
+            Some(next) => self.clock.autojump(next),
+            // Nothing to jump to: only the outside can help, if there is one.
+            None => {
+                self.check_deadlock();
+                if self.opened.inbox.park() {
+                    let _ = self.look(None);
+                    self.opened.inbox.unpark();
+                }
+            }
+        }
+    }
+
+    /// Reports that nothing can ever run again, if that is so.
+    fn check_deadlock(&self) {
+        let can_be_woken = self.reactor.has_waiters()
+            || self.outstanding.any()
+            || self.tree.borrow().foreign_clones > 0
+            || self.deadlock_reported.get();
+        if !can_be_woken {
+            self.deadlock_reported.set(true);
+            self.on_deadlock.act(self);
+        }
+    }
+}
+
+/// Restores the node that was being polled before.
+pub(crate) struct Within<'run> {
+    run: &'run Run,
+    previous: u32,
+}
+
+impl Drop for Within<'_> {
+    fn drop(&mut self) {
+        self.run.current.set(self.previous);
+    }
+}
+
+/// Runs an async program to its end and returns its value.
+///
+/// `main` becomes the *main task*. When it ends, system tasks are cancelled, and `run` returns once every task
+/// is gone. A panic in `main` comes out of `run`. Everything happens on the calling thread.
+///
+/// # Panics
+///
+/// If this thread is inside a run already, if the system refuses an I/O selector, or if a system task panicked.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// let answer = trio::run(async {
+///     trio::sleep(Duration::from_millis(1)).await;
+///     42
+/// });
+/// assert_eq!(answer, 42);
+/// ```
+#[track_caller]
+pub fn run<F: Future>(main: F) -> F::Output {
+    Builder::new().run(main)
+}
+
+/// What Ctrl-C (SIGINT) does to a run that `#[trio::main]` or [`Builder::ctrl_c`] set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum CtrlC {
+    /// The first cancels the main task, so that every `Drop` and [`finally`](crate::finally) runs; the second
+    /// kills the process.
+    Cancel,
+    /// Leave the process's signal handling alone.
+    #[default]
+    Ignore,
+}
+
+/// Options of a run. [`run`] is this with all of them at their defaults.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use trio::testing::MockClock;
+///
+/// // A day passes in no time.
+/// trio::Builder::new()
+///     .clock(MockClock::new().autojump())
+///     .run(trio::sleep(Duration::from_secs(86_400)));
+/// ```
+#[must_use = "a builder does nothing until `run` is called"]
+pub struct Builder {
+    clock: Option<Box<dyn Clock>>,
+    seed: Option<u64>,
+    checkpoint_budget: u32,
+    ctrl_c: CtrlC,
+    on_deadlock: deadlock::Action,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("clock", &self.clock.as_ref().map_or("system", |_| "custom"))
+            .field("seed", &self.seed)
+            .field("checkpoint_budget", &self.checkpoint_budget)
+            .field("ctrl_c", &self.ctrl_c)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// The default options: the system's clock, tasks in the order in which they were woken, 32 operations a
+    /// step, no handling of Ctrl-C.
+    pub const fn new() -> Self {
+        Self {
+            clock: None,
+            seed: None,
+            checkpoint_budget: 32,
+            ctrl_c: CtrlC::Ignore,
+            on_deadlock: deadlock::Action::Report,
+        }
+    }
+
+    /// The clock that all deadlines and sleeps of the run use.
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Some(Box::new(clock));
+        self
+    }
+
+    /// Shuffles the order of ready tasks in every pass, as this seed says. The same program with the same seed
+    /// and without outside influence runs in the same order each time.
+    ///
+    /// Python's Trio shuffles always, so that programs do not come to depend on an order that nobody promised;
+    /// here it is for tests, and without a seed the order is first in, first out.
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// How many operations that need not wait a task may complete within one step before the next one yields
+    /// to the other tasks: 32 unless set. With 1 every operation yields, which is Trio's own rule and the
+    /// default under `#[trio::test]`. 0 is taken as 1.
+    pub const fn checkpoint_budget(mut self, operations: u32) -> Self {
+        self.checkpoint_budget = operations;
+        self
+    }
+
+    /// What Ctrl-C does; nothing of trio's unless set.
+    pub const fn ctrl_c(mut self, policy: CtrlC) -> Self {
+        self.ctrl_c = policy;
+        self
+    }
+
+    /// Makes a run that can never make progress again panic with its task tree, instead of reporting it once
+    /// and waiting on. `#[trio::test]` does this.
+    pub(crate) const fn fail_on_deadlock(mut self) -> Self {
+        self.on_deadlock = deadlock::Action::Panic;
+        self
+    }
+
+    /// Runs `main` with these options. See [`run`].
+    ///
+    /// # Panics
+    ///
+    /// As [`run`]; and, with [`CtrlC::Cancel`], if Ctrl-C cancelled the main task, so that there is no value
+    /// (`#[trio::main]` exits with 130 then).
+    #[track_caller]
+    pub fn run<F: Future>(self, main: F) -> F::Output {
+        match self.run_interruptible(main) {
+            (Some(output), _) => output,
+            (None, _) => panic!("the main task was cancelled by Ctrl-C"),
+        }
+    }
+
+    /// Runs `main`; `None` if Ctrl-C cancelled it. Also says whether Ctrl-C was pressed.
+    #[track_caller]
+    pub(crate) fn run_interruptible<F: Future>(self, main: F) -> (Option<F::Output>, bool) {
+        assert!(
+            context::try_with(|_| ()).is_none(),
+            "trio::run was called from inside a trio run on this thread: await the future, or open a nursery, instead"
+        );
+        let ctrl_c = self.ctrl_c;
+        let run = Run::new(self);
+        let entered = context::enter(&run).expect("this thread was found to be in no run just now");
+        let result = {
+            let name: Cow<'static, str> = Cow::Borrowed(std::any::type_name::<F>());
+            let root = system::root(name, main, ctrl_c);
+            catch_unwind(AssertUnwindSafe(|| run.drive(root)))
+        };
+        // Every call that was accepted is made before the run returns.
+        let rest = run.opened.inbox.close();
+        for call in rest.calls {
+            system::call(&run, call);
+        }
+        drop(entered);
+        system::finish(&run);
+        match result {
+            Ok(output) => (output, run.system.interrupted.get()),
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+}
+
+impl Run {
+    /// Whether the node belongs to this run (and still exists).
+    pub(crate) fn has(&self, id: NodeId) -> bool {
+        self.tree.borrow().get(id).is_some()
+    }
+}
+
+/// Panics for a future that began in one run and is polled in another.
+#[cold]
+#[track_caller]
+pub(crate) fn wrong_run(what: &str) -> ! {
+    panic!("this {what} began in another trio run, which has ended: it can only be dropped now")
+}
+
+/// A count of a run's parts, for tests that look for leaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Parts {
+    pub(crate) nodes: usize,
+    pub(crate) tasks: usize,
+    pub(crate) timers: usize,
+    pub(crate) sources: usize,
+}
+
+impl Run {
+    pub(crate) fn parts(&self) -> Parts {
+        let tree = self.tree.borrow();
+        Parts {
+            nodes: tree.len(),
+            tasks: tree.tasks,
+            timers: self.timers.borrow().len(),
+            sources: self.reactor.len(),
+        }
+    }
+}
+
+/// The panic's message, if it has one.
+pub(crate) fn panic_message(panic: &Panic) -> Cow<'static, str> {
+    if let Some(text) = panic.downcast_ref::<&'static str>() {
+        Cow::Borrowed(*text)
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        Cow::Owned(text.clone())
+    } else {
+        Cow::Borrowed("a payload that is not a string")
+    }
+}

@@ -1,0 +1,392 @@
+//! Cancel scopes: the future that is dropped when its scope is cancelled, and the timeouts made of it.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use super::context;
+use super::handle::{CancelHandle, Handled, Limit, Settings, deadline_of};
+use super::reason::{CancelReason, CancelSource};
+use super::run::{Run, wrong_run};
+use super::timers::{NEVER, NO_TIMER};
+use super::tree::{Kind, NONE, NodeId};
+use super::waker::StoredWaker;
+
+/// A region of code that can be cancelled as a whole: from outside, through its [`handle`](Self::handle), or by
+/// its own deadline.
+///
+/// When it is cancelled, the future that it [`run`](Self::run)s is dropped as soon as it is parked at a
+/// checkpoint that no shield covers, and `run` gives `None`. A scope is used once: `run` takes it by value.
+///
+/// The macro [`cancel_scope!`](crate::cancel_scope) is this with block syntax.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use trio::CancelScope;
+///
+/// trio::run(async {
+///     let scope = CancelScope::new().timeout(Duration::from_millis(5));
+///     assert_eq!(scope.run(trio::sleep_forever()).await, None);
+///
+///     let scope = CancelScope::new();
+///     assert_eq!(scope.run(async { 7 }).await, Some(7));
+/// });
+/// ```
+#[must_use = "a scope that is not run cancels nothing; call `run` with the future it is for"]
+pub struct CancelScope {
+    config: RefCell<Config>,
+}
+
+/// The settings move to where the handles can reach them when the first handle is made.
+enum Config {
+    Own(Settings),
+    Handled(Rc<Handled>),
+}
+
+impl Default for CancelScope {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl CancelScope {
+    /// A scope without deadline and shield.
+    pub const fn new() -> Self {
+        let settings = Settings { limit: Limit::None, shield: false, cancelled: None };
+        Self { config: RefCell::new(Config::Own(settings)) }
+    }
+
+    fn with(mut self, change: impl FnOnce(&CancelHandle), own: impl FnOnce(&mut Settings)) -> Self {
+        match self.config.get_mut() {
+            Config::Own(settings) => own(settings),
+            Config::Handled(scope) => change(&CancelHandle { scope: Rc::clone(scope) }),
+        }
+        self
+    }
+
+    /// Cancels itself at this time on the run's clock. Replaces an earlier deadline or timeout.
+    pub fn deadline(self, deadline: Instant) -> Self {
+        self.with(
+            |handle| handle.set_deadline(Some(deadline)),
+            |settings| settings.limit = Limit::At(deadline),
+        )
+    }
+
+    /// Cancels itself this long after it is entered, which is when `run`'s future is first polled. Replaces an
+    /// earlier deadline or timeout.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.with(|handle| handle.set_timeout(timeout), |settings| settings.limit = Limit::After(timeout))
+    }
+
+    /// Keeps cancellations from further out away from what runs in the scope. Its own still count.
+    pub fn shield(self, shield: bool) -> Self {
+        self.with(|handle| handle.set_shield(shield), |settings| settings.shield = shield)
+    }
+
+    /// A handle that controls the scope, now and while it runs.
+    pub fn handle(&self) -> CancelHandle {
+        let mut config = self.config.borrow_mut();
+        let scope = match &*config {
+            Config::Own(settings) => Handled::unbound(settings.clone()),
+            Config::Handled(scope) => Rc::clone(scope),
+        };
+        *config = Config::Handled(Rc::clone(&scope));
+        CancelHandle { scope }
+    }
+
+    /// Runs a future in the scope: `Some` of its output, or `None` if the scope was cancelled and the future
+    /// dropped.
+    ///
+    /// Entering is not a checkpoint. If a scope further out is cancelled too, that one catches: this future
+    /// then never completes and is dropped with the rest.
+    ///
+    /// # Panics
+    ///
+    /// The future panics when polled outside a run, or in another run than the one it was first polled in.
+    pub fn run<F: Future>(self, future: F) -> impl Future<Output = Option<F::Output>> {
+        self.run_then(future, |output| output)
+    }
+
+    /// Runs a future in the scope, and turns what the scope gives into something else. (Not an `async fn` around
+    /// `run`: that would keep room for the future twice.)
+    fn run_then<F: Future, O>(self, future: F, finish: fn(Option<F::Output>) -> O) -> Scoped<F, F::Output, O> {
+        Scoped { config: Some(self.config.into_inner()), future: Some(future), place: Place::default(), finish }
+    }
+}
+
+impl fmt::Debug for CancelScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scope = match &*self.config.borrow() {
+            Config::Own(settings) => Handled::unbound(settings.clone()),
+            Config::Handled(scope) => Rc::clone(scope),
+        };
+        CancelHandle { scope }.fmt(f)
+    }
+}
+
+/// A scope's place in the tree, once it has been entered.
+#[derive(Default)]
+struct Place {
+    id: Option<NodeId>,
+    handled: Option<Rc<Handled>>,
+    caught: Cell<bool>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(handled) = &self.handled {
+            handled.end(self.caught.get());
+        }
+        if let Some(id) = self.id {
+            context::try_with(|run| run.remove(id));
+        }
+    }
+}
+
+impl Place {
+    fn enter(&mut self, run: &Run, config: Config) -> NodeId {
+        let (settings, handled) = match config {
+            Config::Own(settings) => (settings, None),
+            Config::Handled(handled) => (handled.settings(), Some(handled)),
+        };
+        let deadline = deadline_of(settings.limit, run);
+        let id = run.change(|tree, effects| {
+            let id = tree.insert(run.current(), Kind::Scope);
+            tree.at_mut(id.index).deadline = deadline;
+            if settings.shield {
+                tree.set_shield(id.index, true, effects);
+            }
+            if let Some(reason) = settings.cancelled {
+                tree.cancel(id.index, || (*reason).clone(), effects);
+            }
+            id
+        });
+        if let Some(handled) = &handled {
+            handled.bind(id);
+        }
+        self.handled = handled;
+        self.id = Some(id);
+        // A deadline that has passed cancels on entry, as in Trio: the first checkpoint inside meets it.
+        if deadline != NEVER && deadline <= run.now() {
+            run.change(|tree, effects| {
+                tree.cancel(id.index, || CancelReason::new(CancelSource::Deadline), effects);
+            });
+        }
+        id
+    }
+}
+
+/// Follows a scope-like future if it was moved to another place in the tree, and remembers whom to wake when its
+/// cancel status changes.
+pub(crate) fn follow(run: &Run, id: NodeId, context: &Context<'_>, what: &str) {
+    let known = match run.tree.borrow().get(id) {
+        None => wrong_run(what),
+        Some(node) => node.parent == run.current() && node.waker.will_wake(context.waker()),
+    };
+    if known {
+        return;
+    }
+    let waker = StoredWaker::new(context.waker());
+    let old = run.change(|tree, effects| {
+        tree.move_under(id.index, run.current(), effects);
+        std::mem::replace(&mut tree.at_mut(id.index).waker, waker)
+    });
+    drop(old);
+}
+
+/// Runs a future in a cancel scope.
+struct Scoped<F, T, O> {
+    config: Option<Config>,
+    // Dropped before `place`, so that what is in the scope leaves the tree before the scope does.
+    future: Option<F>,
+    place: Place,
+    finish: fn(Option<T>) -> O,
+}
+
+impl<F: Future, O> Scoped<F, F::Output, O> {
+    fn poll_in(self: Pin<&mut Self>, run: &Run, context: &mut Context<'_>) -> Poll<O> {
+        // SAFETY: `future` is structurally pinned: it is dropped in place, and no method moves it.
+        let this = unsafe { self.get_unchecked_mut() };
+        let id = match (this.place.id, this.config.take()) {
+            (Some(id), _) => id,
+            (None, Some(config)) => this.place.enter(run, config),
+            (None, None) => panic!("a cancel scope was polled after it had completed"),
+        };
+        follow(run, id, context, "cancel scope");
+        let Some(future) = &mut this.future else { return this.dropped(run, id) };
+        // SAFETY: as above.
+        let future = unsafe { Pin::new_unchecked(future) };
+        let polled = {
+            let _within = run.within(id.index);
+            future.poll(context)
+        };
+        if let Poll::Ready(output) = polled {
+            this.leave();
+            return Poll::Ready((this.finish)(Some(output)));
+        }
+        let (may_drop, timer_due) = {
+            let tree = run.tree.borrow();
+            let node = tree.at(id.index);
+            let timer_due = node.deadline != NEVER && node.timer == NO_TIMER && !node.cancelled;
+            (node.may_drop() && catches_or_unwinds(run, id), timer_due.then_some(node.deadline))
+        };
+        if may_drop {
+            let dropped = {
+                let _within = run.within(id.index);
+                catch_unwind(AssertUnwindSafe(|| this.future = None))
+            };
+            if let Err(panic) = dropped {
+                this.leave();
+                resume_unwind(panic);
+            }
+            return this.dropped(run, id);
+        }
+        // The timer is set only now: a scope whose code never parks costs none.
+        if let Some(deadline) = timer_due {
+            run.set_deadline(id, deadline);
+        }
+        Poll::Pending
+    }
+
+    /// The future has been dropped: completes if this is the scope that catches.
+    fn dropped(&mut self, run: &Run, id: NodeId) -> Poll<O> {
+        if catches(run, id) {
+            self.place.caught.set(true);
+            self.leave();
+            return Poll::Ready((self.finish)(None));
+        }
+        run.change(|tree, effects| tree.set_unwinding(id.index, true, effects));
+        Poll::Pending
+    }
+
+    fn leave(&mut self) {
+        drop(std::mem::take(&mut self.place));
+    }
+}
+
+/// Whether a scope is the one that ends a cancellation: it is cancelled, and nothing further out is that
+/// reaches it.
+fn catches(run: &Run, id: NodeId) -> bool {
+    let tree = run.tree.borrow();
+    let node = tree.at(id.index);
+    node.cancelled && (node.shield || node.parent == NONE || !tree.at(node.parent).effective)
+}
+
+/// Whether a scope is to drop its future now: it catches, or something in it was dropped whose code may not go
+/// on. A scope that is only cancelled from above leaves the dropping to that one.
+fn catches_or_unwinds(run: &Run, id: NodeId) -> bool {
+    catches(run, id) || !run.tree.borrow().at(id.index).effective
+}
+
+impl<F: Future, O> Future for Scoped<F, F::Output, O> {
+    type Output = O;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        context::with(|run| self.poll_in(run, context))
+    }
+}
+
+/// Runs a future for at most this long: `None` if the time ran out.
+///
+/// The time counts from the first poll. The future is dropped at its first checkpoint after that, unless it is
+/// shielded there. Entering is not a checkpoint; a zero timeout cancels at the first one.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// trio::run(async {
+///     let slow = trio::move_on_after(Duration::from_millis(5), trio::sleep_forever()).await;
+///     assert!(slow.is_none());
+///     let quick = trio::move_on_after(Duration::from_secs(60), async { "done" }).await;
+///     assert_eq!(quick, Some("done"));
+/// });
+/// ```
+pub fn move_on_after<F: Future>(timeout: Duration, future: F) -> impl Future<Output = Option<F::Output>> {
+    CancelScope::new().timeout(timeout).run(future)
+}
+
+/// Runs a future until this time on the run's clock at the latest: `None` if it was too slow.
+///
+/// Otherwise as [`move_on_after`].
+pub fn move_on_at<F: Future>(deadline: Instant, future: F) -> impl Future<Output = Option<F::Output>> {
+    CancelScope::new().deadline(deadline).run(future)
+}
+
+/// A time limit set by [`fail_after`] or [`fail_at`] ran out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TooSlowError;
+
+impl fmt::Display for TooSlowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("operation timed out")
+    }
+}
+
+impl std::error::Error for TooSlowError {}
+
+/// Runs a future for at most this long, and fails if the time ran out.
+///
+/// # Errors
+///
+/// [`TooSlowError`] when the future was dropped because the time ran out.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// trio::run(async {
+///     let slow = trio::fail_after(Duration::from_millis(5), trio::sleep_forever()).await;
+///     assert_eq!(slow.unwrap_err().to_string(), "operation timed out");
+/// });
+/// ```
+pub fn fail_after<F: Future>(
+    timeout: Duration,
+    future: F,
+) -> impl Future<Output = Result<F::Output, TooSlowError>> {
+    CancelScope::new().timeout(timeout).run_then(future, |output| output.ok_or(TooSlowError))
+}
+
+/// Runs a future until this time on the run's clock at the latest, and fails if it was too slow.
+///
+/// # Errors
+///
+/// [`TooSlowError`] when the future was dropped because the time ran out.
+pub fn fail_at<F: Future>(
+    deadline: Instant,
+    future: F,
+) -> impl Future<Output = Result<F::Output, TooSlowError>> {
+    CancelScope::new().deadline(deadline).run_then(future, |output| output.ok_or(TooSlowError))
+}
+
+/// Runs a future that cancellations from outside do not interrupt: a scope further out that is cancelled waits
+/// until it is done.
+///
+/// For short work that must be finished, such as a farewell message; give it a time limit of its own
+/// (`move_on_after` inside). Only trio's own scopes respect a shield: foreign code that drops the future, such as
+/// another library's `select!`, drops it.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// trio::run(async {
+///     let mut saved = false;
+///     trio::move_on_after(Duration::ZERO, trio::shield(async {
+///         trio::checkpoint().await;
+///         saved = true;
+///     })).await;
+///     assert!(saved);
+/// });
+/// ```
+pub fn shield<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    let scope = CancelScope::new().shield(true);
+    scope.run_then(future, |output| output.expect("nobody has a handle that could cancel a plain shield"))
+}

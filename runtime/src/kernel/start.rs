@@ -1,0 +1,377 @@
+//! `nursery.start`: a task that is under its caller until it says that it has started.
+//!
+//! The `start` call is a small nursery of one in the tree, below the caller. `started` moves the task's node from
+//! there to the real nursery at the moment it is called; the task's future follows when the call is polled next,
+//! which is at once if the task itself called `started`.
+
+use std::cell::{Cell, RefCell};
+use std::error::Error;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use super::child::Child;
+use super::context;
+use super::core::{Birth, Core};
+use super::driver::begin_turn;
+use super::group::TaskError;
+use super::run::Run;
+use super::tree::{Kind, NONE, NodeId};
+use super::waker::waker;
+
+/// What a task that is started with [`Nursery::start`](crate::Nursery::start) calls when it is ready.
+///
+/// Dropping it without the call is no error by itself; the task's end then is one of `start`.
+#[must_use = "call `started` when the task is ready: `start` waits for it"]
+pub struct TaskStatus<V = ()> {
+    shared: Option<Rc<Shared<V>>>,
+}
+
+struct Shared<V> {
+    value: RefCell<Option<V>>,
+    stage: Cell<Stage>,
+    nursery: NodeId,
+    /// The `start` call's own node and the task's, once the call is being polled.
+    nodes: Cell<Option<(NodeId, NodeId)>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Waiting,
+    /// `started` was called, and the task is in the nursery.
+    Moved,
+    /// `started` was called, but the caller was cancelled: the task stays where it is.
+    Refused,
+    /// The `start` call is gone.
+    Over,
+}
+
+impl<V> TaskStatus<V> {
+    pub(crate) fn new(nursery: NodeId) -> Self {
+        let shared = Shared {
+            value: RefCell::new(None),
+            stage: Cell::new(Stage::Waiting),
+            nursery,
+            nodes: Cell::new(None),
+        };
+        Self { shared: Some(Rc::new(shared)) }
+    }
+
+    /// The side of it that the task gets.
+    pub(crate) fn clone_for_start(&self) -> Self {
+        Self { shared: self.shared.clone() }
+    }
+
+    /// A status that nobody waits for, for calling a task function directly (Trio's `TASK_STATUS_IGNORED`).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use trio::TaskStatus;
+    /// async fn serve(status: TaskStatus<u16>) {
+    ///     status.started(8080);
+    /// }
+    /// trio::run(serve(TaskStatus::ignored()));
+    /// ```
+    pub const fn ignored() -> Self {
+        Self { shared: None }
+    }
+
+    /// Says that the task has started, and hands `value` to whoever called `start`.
+    ///
+    /// Moves the task into the nursery at this moment, unless the `start` call is cancelled: then the task stays
+    /// under the caller, to be cancelled with it.
+    ///
+    /// Not a checkpoint.
+    pub fn started(self, value: V) {
+        let Some(shared) = self.shared else { return };
+        *shared.value.borrow_mut() = Some(value);
+        let (Some((call, task)), Stage::Waiting) = (shared.nodes.get(), shared.stage.get()) else { return };
+        context::try_with(|run| {
+            let cancelled = run.tree.borrow().is_effective(call);
+            if cancelled {
+                shared.stage.set(Stage::Refused);
+                return;
+            }
+            shared.stage.set(Stage::Moved);
+            run.change(|tree, effects| {
+                if tree.get(task).is_some() && tree.get(shared.nursery).is_some() {
+                    tree.move_under(task.index, shared.nursery.index, effects);
+                }
+                // Somebody else may have called: then the `start` call has to be told.
+                if tree.get(call).is_some() {
+                    tree.signal(call.index, effects);
+                }
+            });
+        });
+    }
+}
+
+impl<V> fmt::Debug for TaskStatus<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskStatus").field("ignored", &self.shared.is_none()).finish_non_exhaustive()
+    }
+}
+
+/// A task ended before it called [`started`](TaskStatus::started).
+pub struct StartError<E> {
+    kind: StartFailure<E>,
+}
+
+enum StartFailure<E> {
+    Ended { task: String, location: &'static Location<'static> },
+    Failed(TaskError<E>),
+    Closed,
+}
+
+impl<E> StartError<E> {
+    /// The task's own error; `None` if it ended without one.
+    pub fn into_error(self) -> Option<E> {
+        match self.kind {
+            StartFailure::Failed(error) => Some(error.into_error()),
+            StartFailure::Ended { .. } | StartFailure::Closed => None,
+        }
+    }
+
+    /// The task's own error; `None` if it ended without one.
+    pub fn error(&self) -> Option<&TaskError<E>> {
+        match &self.kind {
+            StartFailure::Failed(error) => Some(error),
+            StartFailure::Ended { .. } | StartFailure::Closed => None,
+        }
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for StartError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            StartFailure::Ended { task, location } => {
+                write!(f, "task '{task}', spawned at {location}, exited without calling `started`")
+            }
+            StartFailure::Failed(error) => error.fmt(f),
+            StartFailure::Closed => f.write_str("the nursery is closed to new arrivals"),
+        }
+    }
+}
+
+impl<E: fmt::Display> fmt::Debug for StartError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StartError({self})")
+    }
+}
+
+impl<E: fmt::Display> Error for StartError<E> {}
+
+/// The future of a `start` call.
+pub(crate) struct Start<'scope, V, E> {
+    core: &'scope Core<E>,
+    birth: Option<Birth<'scope, E>>,
+    child: Option<Rc<dyn Child<E> + 'scope>>,
+    call: Option<NodeId>,
+    task: Option<NodeId>,
+    shared: Rc<Shared<V>>,
+    held: bool,
+}
+
+impl<V, E> Unpin for Start<'_, V, E> {}
+
+impl<'scope, V, E> Start<'scope, V, E> {
+    pub(crate) fn new(core: &'scope Core<E>, birth: Birth<'scope, E>, status: TaskStatus<V>) -> Self {
+        let shared = status.shared.expect("the status was made for this call");
+        Self { core, birth: Some(birth), child: None, call: None, task: None, shared, held: false }
+    }
+
+    /// Puts the call and its task into the tree.
+    fn begin(&mut self, run: &Run, birth: Birth<'scope, E>) -> NodeId {
+        let Birth { child, name, location, .. } = birth;
+        let (call, task) = run.change(|tree, effects| {
+            let call = tree.insert(run.current(), Kind::Nursery { ready: <_>::default(), location });
+            let task = tree.insert(call.index, Kind::Task { slot: NONE, daemon: false, name, location });
+            tree.wake(tree.word(task), effects);
+            (call, task)
+        });
+        self.core.starting.set(self.core.starting.get() + 1);
+        self.child = Some(child);
+        self.call = Some(call);
+        self.task = Some(task);
+        self.shared.nodes.set(Some((call, task)));
+        call
+    }
+
+    fn poll_in(&mut self, run: &Run, context: &Context<'_>) -> Poll<Result<V, StartError<E>>> {
+        let call = match (self.call, self.birth.take()) {
+            (Some(call), _) => call,
+            (None, Some(_)) if !run.has(self.core.id) => {
+                return Poll::Ready(Err(StartError { kind: StartFailure::Closed }));
+            }
+            (None, Some(birth)) => {
+                let call = self.begin(run, birth);
+                // The task's first step is its own: it takes it in the next pass.
+                begin_turn(run, call, context, "`start` call");
+                run.change(|tree, effects| tree.signal(call.index, effects));
+                return self.settle(run, call);
+            }
+            (None, None) => panic!("a `start` call was polled after it had completed"),
+        };
+        begin_turn(run, call, context, "`start` call");
+        let ready = run.tree.borrow_mut().pop_ready(call.index);
+        if let Some(index) = ready {
+            if let Some(result) = self.step(run, index) {
+                return Poll::Ready(result);
+            }
+        }
+        if self.shared.stage.get() == Stage::Moved {
+            return Poll::Ready(Ok(self.hand_over(run)));
+        }
+        self.drop_if_cancelled(run);
+        self.settle(run, call)
+    }
+
+    /// Takes one step of the task; gives the call's result if the task has ended.
+    fn step(&mut self, run: &Run, index: u32) -> Option<Result<V, StartError<E>>> {
+        let child = Rc::clone(self.child.as_ref()?);
+        let word = {
+            let tree = run.tree.borrow();
+            tree.word(tree.id(index))
+        };
+        let waker = waker(word);
+        run.begin_step();
+        let polled = {
+            let _within = run.within(index);
+            catch_unwind(AssertUnwindSafe(|| child.poll(&mut Context::from_waker(&waker))))
+        };
+        let moved = self.shared.stage.get() == Stage::Moved;
+        match polled {
+            Ok(Poll::Pending) => None,
+            Ok(Poll::Ready(outcome)) if moved => {
+                let value = self.hand_over(run);
+                self.core.child_ended(run, index, outcome);
+                Some(Ok(value))
+            }
+            Err(panic) if moved => {
+                let value = self.hand_over(run);
+                self.core.panicked(run, panic);
+                self.core.drop_child(run, index);
+                Some(Ok(value))
+            }
+            Ok(Poll::Ready(outcome)) => Some(self.ended(run, index, outcome)),
+            Err(panic) => {
+                self.leave();
+                resume_unwind(panic)
+            }
+        }
+    }
+
+    /// The task has ended under this call.
+    fn ended(&mut self, run: &Run, index: u32, outcome: Result<(), E>) -> Result<V, StartError<E>> {
+        let (name, location) = match &run.tree.borrow().at(index).kind {
+            Kind::Task { name, location, .. } => (name.clone(), *location),
+            _ => unreachable!("a `start` call has one task"),
+        };
+        let value = self.shared.value.borrow_mut().take();
+        self.leave();
+        match (outcome, value) {
+            (Err(error), _) => {
+                Err(StartError { kind: StartFailure::Failed(TaskError::new(error, Some(name), location)) })
+            }
+            (Ok(()), Some(value)) => Ok(value),
+            (Ok(()), None) => {
+                Err(StartError { kind: StartFailure::Ended { task: name.into_owned(), location } })
+            }
+        }
+    }
+
+    /// Gives the task, whose node has moved already, to the nursery.
+    fn hand_over(&mut self, run: &Run) -> V {
+        if let (Some(child), Some(task)) = (self.child.take(), self.task.take()) {
+            self.core.adopt(run, task, child);
+        }
+        let value = self.shared.value.borrow_mut().take();
+        self.leave();
+        value.expect("`started` left its value before it moved the task")
+    }
+
+    /// Drops the task if it is parked and cancelled. The call then never completes: it is dropped from above.
+    fn drop_if_cancelled(&mut self, run: &Run) {
+        let Some(task) = self.task else { return };
+        let drop_now = run.tree.borrow().get(task).is_some_and(|node| !node.queued && node.may_drop());
+        if !drop_now {
+            return;
+        }
+        self.task = None;
+        if let Some(child) = self.child.take() {
+            let dropped = {
+                let _within = run.within(task.index);
+                catch_unwind(AssertUnwindSafe(|| child.drop_future()))
+            };
+            run.remove(task);
+            if let Err(panic) = dropped {
+                self.leave();
+                resume_unwind(panic);
+            }
+        }
+    }
+
+    /// Keeps the call from being dropped while its task has a step to take that a cancellation may not skip.
+    fn settle(&mut self, run: &Run, call: NodeId) -> Poll<Result<V, StartError<E>>> {
+        let (effective, ready) = {
+            let mut tree = run.tree.borrow_mut();
+            (tree.at(call.index).effective, tree.ready_len(call.index))
+        };
+        let hold = effective && ready > 0;
+        if std::mem::replace(&mut self.held, hold) != hold {
+            run.change(|tree, effects| tree.hold(call.index, hold, effects));
+        }
+        if self.task.is_none() {
+            run.change(|tree, effects| tree.set_unwinding(call.index, true, effects));
+        }
+        Poll::Pending
+    }
+
+    /// Takes the call out of the tree, and its task with it unless that has moved.
+    fn leave(&mut self) {
+        self.shared.stage.set(Stage::Over);
+        if let Some(child) = self.child.take() {
+            child.drop_future();
+        }
+        if let Some(task) = self.task.take() {
+            context::try_with(|run| run.remove(task));
+        }
+        if let Some(call) = self.call.take() {
+            self.core.starting.set(self.core.starting.get() - 1);
+            context::try_with(|run| {
+                run.remove(call);
+                // The nursery may have waited for this call alone.
+                run.change(|tree, effects| {
+                    if tree.get(self.core.id).is_some() {
+                        tree.signal(self.core.id.index, effects);
+                    }
+                });
+            });
+        }
+    }
+}
+
+impl<V, E> Future for Start<'_, V, E> {
+    type Output = Result<V, StartError<E>>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        context::with(|run| self.poll_in(run, context))
+    }
+}
+
+impl<V, E> Drop for Start<'_, V, E> {
+    fn drop(&mut self) {
+        if self.shared.stage.get() == Stage::Moved {
+            // The task is the nursery's already, only this call had not noticed.
+            context::try_with(|run| {
+                if let (Some(child), Some(task)) = (self.child.take(), self.task.take()) {
+                    self.core.adopt(run, task, child);
+                }
+            });
+        }
+        self.leave();
+    }
+}

@@ -1,0 +1,227 @@
+//! Deadlines in the order they fall due: an indexed 4-ary heap.
+//!
+//! Setting a deadline later than the others (the usual timeout) and taking out one that never fired cost a
+//! few steps near the bottom of the heap; nothing is left behind by a removal.
+//! Invariant: every entry of `heap` names a live timer whose `place` is the entry's index.
+
+use slab::Slab;
+
+use super::tree::NodeId;
+use super::waker::StoredWaker;
+
+/// Nanoseconds since the run's start, on the run's clock.
+pub(crate) type Time = u64;
+/// A deadline that never comes.
+pub(crate) const NEVER: Time = Time::MAX;
+
+/// Names a timer while it exists.
+pub(crate) type TimerKey = u32;
+/// "No timer" where a key is expected.
+pub(crate) const NO_TIMER: TimerKey = u32::MAX;
+
+/// The number of children of a heap entry.
+const ARITY: usize = 4;
+/// The `place` of a timer that has fired.
+const FIRED: u32 = u32::MAX;
+
+/// What a timer does when it falls due.
+#[derive(Debug)]
+pub(crate) enum Target {
+    /// Cancel this scope or nursery. The timer is gone once it has fired.
+    Scope(NodeId),
+    /// Wake a sleeper, who then takes the timer out.
+    Sleeper(StoredWaker),
+}
+
+struct Timer {
+    place: u32,
+    target: Target,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    deadline: Time,
+    /// Breaks ties, so that equal deadlines fire in the order in which they were set.
+    number: u64,
+    key: TimerKey,
+}
+
+/// The deadlines of one run.
+#[derive(Default)]
+pub(crate) struct Timers {
+    heap: Vec<Entry>,
+    timers: Slab<Timer>,
+    next_number: u64,
+}
+
+impl Timers {
+    /// How many timers exist, fired ones that were not taken out yet included.
+    pub(crate) fn len(&self) -> usize {
+        self.timers.len()
+    }
+
+    /// The earliest deadline.
+    #[inline]
+    pub(crate) fn next(&self) -> Option<Time> {
+        self.heap.first().map(|entry| entry.deadline)
+    }
+
+    pub(crate) fn insert(&mut self, deadline: Time, target: Target) -> TimerKey {
+        let key = self.timers.insert(Timer { place: self.heap.len() as u32, target }) as TimerKey;
+        let number = self.next_number;
+        self.next_number += 1;
+        self.heap.push(Entry { deadline, number, key });
+        self.rise(self.heap.len() - 1);
+        key
+    }
+
+    /// Takes a timer out, fired or not. The target is the caller's to drop, when nothing is borrowed.
+    pub(crate) fn remove(&mut self, key: TimerKey) -> Option<Target> {
+        let timer = self.timers.try_remove(key as usize)?;
+        if timer.place != FIRED {
+            self.take_out(timer.place as usize);
+        }
+        Some(timer.target)
+    }
+
+    pub(crate) fn has_fired(&self, key: TimerKey) -> bool {
+        self.timers.get(key as usize).is_none_or(|timer| timer.place == FIRED)
+    }
+
+    /// Sets whom to wake; gives back what was there before, to be dropped when nothing is borrowed.
+    pub(crate) fn set_sleeper(&mut self, key: TimerKey, waker: StoredWaker) -> Option<Target> {
+        let timer = self.timers.get_mut(key as usize)?;
+        Some(std::mem::replace(&mut timer.target, Target::Sleeper(waker)))
+    }
+
+    pub(crate) fn sleeper(&self, key: TimerKey) -> Option<&StoredWaker> {
+        match &self.timers.get(key as usize)?.target {
+            Target::Sleeper(waker) => Some(waker),
+            Target::Scope(_) => None,
+        }
+    }
+
+    /// Takes the earliest timer if it is due. A scope's timer is then gone; a sleeper's stays, marked fired.
+    pub(crate) fn expire(&mut self, now: Time) -> Option<Target> {
+        let first = self.heap.first().filter(|entry| entry.deadline <= now)?;
+        let key = first.key as usize;
+        self.take_out(0);
+        match &self.timers[key].target {
+            Target::Scope(_) => Some(self.timers.remove(key).target),
+            Target::Sleeper(waker) => {
+                let waker = waker.clone();
+                self.timers[key].place = FIRED;
+                Some(Target::Sleeper(waker))
+            }
+        }
+    }
+
+    fn take_out(&mut self, place: usize) {
+        let removed = self.heap.swap_remove(place);
+        if place < self.heap.len() {
+            if self.heap[place] < removed {
+                self.rise(place);
+            } else {
+                self.sink(place);
+            }
+        }
+    }
+
+    fn rise(&mut self, mut place: usize) {
+        let entry = self.heap[place];
+        while place > 0 {
+            let parent = (place - 1) / ARITY;
+            if self.heap[parent] <= entry {
+                break;
+            }
+            self.put(place, self.heap[parent]);
+            place = parent;
+        }
+        self.put(place, entry);
+    }
+
+    fn sink(&mut self, mut place: usize) {
+        let entry = self.heap[place];
+        loop {
+            let first = place * ARITY + 1;
+            let last = (first + ARITY).min(self.heap.len());
+            let Some(least) = (first..last).min_by_key(|&child| self.heap[child]) else { break };
+            if entry <= self.heap[least] {
+                break;
+            }
+            self.put(place, self.heap[least]);
+            place = least;
+        }
+        self.put(place, entry);
+    }
+
+    fn put(&mut self, place: usize, entry: Entry) {
+        self.heap[place] = entry;
+        self.timers[entry.key as usize].place = place as u32;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(serial: u64) -> Target {
+        Target::Scope(NodeId { index: 0, serial })
+    }
+
+    fn serials(timers: &mut Timers, now: Time) -> Vec<u64> {
+        std::iter::from_fn(|| timers.expire(now))
+            .map(|target| match target {
+                Target::Scope(id) => id.serial,
+                Target::Sleeper(_) => unreachable!("only scopes were set"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn equal_deadlines_fire_in_the_order_they_were_set() {
+        let mut timers = Timers::default();
+        for serial in 0..10 {
+            timers.insert(7, scope(serial));
+        }
+        assert_eq!(serials(&mut timers, 6), []);
+        assert_eq!(serials(&mut timers, 7), (0..10).collect::<Vec<_>>());
+        assert_eq!(timers.len(), 0);
+    }
+
+    #[test]
+    fn agrees_with_a_sorted_map_on_random_operations() {
+        let mut timers = Timers::default();
+        let mut model = std::collections::BTreeMap::new();
+        let mut keys = Vec::new();
+        let mut random = 12345_u64;
+        for serial in 0..20_000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let deadline = (random >> 33) % 1000;
+            if random & 1 == 0 || keys.is_empty() {
+                keys.push((timers.insert(deadline, scope(serial)), deadline, serial));
+                model.insert((deadline, serial), ());
+            } else {
+                let (key, deadline, serial) = keys.swap_remove((random >> 40) as usize % keys.len());
+                assert!(timers.remove(key).is_some());
+                model.remove(&(deadline, serial));
+            }
+            assert_eq!(timers.next(), model.keys().next().map(|key| key.0));
+        }
+        let expected: Vec<u64> = model.keys().map(|key| key.1).collect();
+        assert_eq!(serials(&mut timers, 1000), expected);
+        assert!(timers.heap.is_empty());
+    }
+
+    #[test]
+    fn a_fired_sleeper_stays_until_it_is_taken_out() {
+        let mut timers = Timers::default();
+        let key = timers.insert(3, Target::Sleeper(StoredWaker::None));
+        assert!(!timers.has_fired(key));
+        assert!(timers.expire(3).is_some());
+        assert!(timers.has_fired(key));
+        assert_eq!(timers.len(), 1);
+        assert!(timers.remove(key).is_some());
+        assert_eq!(timers.len(), 0);
+    }
+}

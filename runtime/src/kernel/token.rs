@@ -1,0 +1,114 @@
+//! Tokens: a run's address for other threads.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::context;
+use super::inbox::Inbox;
+use super::run::Run;
+
+/// Counts what can still bring something in from outside: tokens, threads, signal handlers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outstanding(Arc<AtomicUsize>);
+
+impl Outstanding {
+    pub(crate) fn any(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+
+    /// Counts one more, until the guard is dropped (on any thread).
+    pub(crate) fn count(&self) -> Counted {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Counted(Arc::clone(&self.0))
+    }
+}
+
+/// One of the things that an [`Outstanding`] counts.
+#[derive(Debug)]
+pub(crate) struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Lets other threads call functions in a run: Trio's `TrioToken`.
+///
+/// Can be cloned and sent to any thread, and outlive the run.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::atomic::{AtomicBool, Ordering};
+/// static CALLED: AtomicBool = AtomicBool::new(false);
+/// trio::run(async {
+///     let token = trio::lowlevel::current_token();
+///     std::thread::spawn(move || token.run_sync_soon(|| CALLED.store(true, Ordering::Relaxed)).unwrap());
+///     while !CALLED.load(Ordering::Relaxed) {
+///         trio::sleep(std::time::Duration::from_millis(1)).await;
+///     }
+/// });
+/// ```
+pub struct Token {
+    inbox: &'static Inbox,
+    run: u64,
+    counted: Counted,
+}
+
+impl Token {
+    /// Has `call` called on the run's thread, soon: between two steps of tasks, also when the run is waiting for
+    /// I/O. Calls are made in the order in which they came.
+    ///
+    /// A call that was accepted is made before the run returns. If it panics, the run ends with that panic.
+    ///
+    /// # Errors
+    ///
+    /// [`RunFinishedError`] if the run has ended.
+    pub fn run_sync_soon(&self, call: impl FnOnce() + Send + 'static) -> Result<(), RunFinishedError> {
+        self.inbox.call(self.run, Box::new(call)).map_err(|_| RunFinishedError)
+    }
+}
+
+impl Clone for Token {
+    fn clone(&self) -> Self {
+        self.counted.0.fetch_add(1, Ordering::Relaxed);
+        Self { inbox: self.inbox, run: self.run, counted: Counted(Arc::clone(&self.counted.0)) }
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token").field("run", &self.run).finish_non_exhaustive()
+    }
+}
+
+/// The run that a [`Token`] belongs to has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunFinishedError;
+
+impl fmt::Display for RunFinishedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the trio run has ended")
+    }
+}
+
+impl std::error::Error for RunFinishedError {}
+
+impl Run {
+    pub(crate) fn token(&self) -> Token {
+        Token { inbox: self.opened.inbox, run: self.opened.run, counted: self.outstanding.count() }
+    }
+}
+
+/// The current run's token. While one exists, the run is never taken for one that nothing can wake.
+///
+/// # Panics
+///
+/// Outside a run.
+#[track_caller]
+pub fn current_token() -> Token {
+    context::with(Run::token)
+}

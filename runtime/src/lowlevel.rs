@@ -1,0 +1,7 @@
+//! For those who write their own primitives: checkpoints in parts, waiting for descriptors, tokens, system tasks.
+#![forbid(unsafe_code)]
+
+pub use crate::kernel::checkpoint::{cancel_shielded_checkpoint, checkpoint_if_cancelled};
+pub use crate::kernel::reactor::{notify_closing, wait_readable, wait_writable};
+pub use crate::kernel::system::{NurseryClosedError, spawn_system_task};
+pub use crate::kernel::token::{Token, current_token};

@@ -1,0 +1,172 @@
+//! A lock that is handed on in the order in which it was asked for.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+use super::wait_queue::WaitQueue;
+use crate::kernel::checkpoint::{checkpoint_if_cancelled, schedule_point};
+
+/// An operation could not complete without waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WouldBlock;
+
+impl fmt::Display for WouldBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the operation would have to wait")
+    }
+}
+
+impl std::error::Error for WouldBlock {}
+
+/// A value that one task at a time can use, across checkpoints: Trio's `Lock`.
+///
+/// Fair: the task that has waited longest gets the lock next, handed over at the moment it is released, so a task that
+/// releases it and asks again queues up behind the others. Not re-entrant: a task that waits for a lock it holds waits
+/// until cancelled.
+///
+/// A guard that is forgotten keeps the lock for ever.
+///
+/// # Examples
+///
+/// ```
+/// use trio::Lock;
+/// async fn add(total: &Lock<u32>) {
+///     let mut total = total.lock().await;
+///     let before = *total;
+///     trio::checkpoint().await;
+///     *total = before + 1;
+/// }
+/// trio::run(async {
+///     let total = Lock::new(0);
+///     trio::nursery! { |n|
+///         for _ in 0..10 {
+///             n.start_soon(add(&total));
+///         }
+///     }
+///     assert_eq!(total.into_inner(), 10);
+/// });
+/// ```
+pub struct Lock<T = ()> {
+    locked: Cell<bool>,
+    waiters: WaitQueue<(), ()>,
+    /// Borrowed by the guard: by one at a time, since `locked` says so.
+    value: RefCell<T>,
+}
+
+impl<T: Default> Default for Lock<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+impl<T> Lock<T> {
+    /// An unlocked lock around a value.
+    pub const fn new(value: T) -> Self {
+        Self { locked: Cell::new(false), waiters: WaitQueue::new(), value: RefCell::new(value) }
+    }
+
+    /// Waits for the lock, and holds it until the guard is dropped.
+    ///
+    /// A checkpoint, also if the lock is free. Cancelling the wait leaves the queue; a lock that was handed over
+    /// already goes to the next.
+    pub async fn lock(&self) -> LockGuard<'_, T> {
+        checkpoint_if_cancelled().await;
+        let guard = match self.try_lock() {
+            Ok(guard) => {
+                schedule_point().await;
+                guard
+            }
+            Err(WouldBlock) => {
+                self.waiters.wait((), |_| self.take(), |()| self.release()).await;
+                self.guard()
+            }
+        };
+        guard
+    }
+
+    /// Takes the lock if it is free. Not a checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// [`WouldBlock`] if it is held.
+    pub fn try_lock(&self) -> Result<LockGuard<'_, T>, WouldBlock> {
+        self.take().map(|()| self.guard()).ok_or(WouldBlock)
+    }
+
+    /// Whether somebody holds it.
+    pub fn is_locked(&self) -> bool {
+        self.locked.get()
+    }
+
+    /// The value, without locking: nobody else can have it.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.value.get_mut()
+    }
+
+    /// The value.
+    pub fn into_inner(self) -> T {
+        self.value.into_inner()
+    }
+
+    fn take(&self) -> Option<()> {
+        (!self.locked.replace(true)).then_some(())
+    }
+
+    fn guard(&self) -> LockGuard<'_, T> {
+        LockGuard { value: Some(self.value.borrow_mut()), lock: self }
+    }
+
+    fn release(&self) {
+        if !self.waiters.hand_off(|()| ()) {
+            self.locked.set(false);
+        }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Lock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Lock");
+        match self.value.try_borrow() {
+            Ok(value) => debug.field("value", &value),
+            Err(_) => debug.field("value", &format_args!("<locked>")),
+        };
+        debug.field("waiting", &self.waiters.len()).finish()
+    }
+}
+
+/// A [`Lock`] that is held; released when dropped.
+#[must_use = "a guard that is dropped at once releases the lock at once: bind it"]
+pub struct LockGuard<'a, T> {
+    /// Taken before the lock is handed on.
+    value: Option<RefMut<'a, T>>,
+    lock: &'a Lock<T>,
+}
+
+impl<T> Deref for LockGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.value.as_ref().expect("the value goes with the guard")
+    }
+}
+
+impl<T> DerefMut for LockGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.value.as_mut().expect("the value goes with the guard")
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for LockGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T> Drop for LockGuard<'_, T> {
+    fn drop(&mut self) {
+        self.value = None;
+        self.lock.release();
+    }
+}
