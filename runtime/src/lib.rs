@@ -38,6 +38,7 @@ pub use kernel::sleep::{current_time, sleep, sleep_forever, sleep_until};
 pub use kernel::start::{StartError, TaskStatus};
 pub use kernel::task::{Cancelled, TaskHandle};
 pub use kernel::token::RunFinishedError;
+pub use kernel::view::{EffectiveDeadline, current_effective_deadline};
 pub use sync::{Event, Lock, LockGuard, WouldBlock};
 pub use trio_macros::{main, test};
 

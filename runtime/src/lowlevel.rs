@@ -2,6 +2,10 @@
 #![forbid(unsafe_code)]
 
 pub use crate::kernel::checkpoint::{cancel_shielded_checkpoint, checkpoint_if_cancelled};
+pub use crate::kernel::park::{Abort, Rescheduler};
 pub use crate::kernel::reactor::{notify_closing, wait_readable, wait_writable};
 pub use crate::kernel::system::{NurseryClosedError, spawn_system_task};
 pub use crate::kernel::token::{Token, current_token};
+pub use crate::kernel::view::{
+    NurseryInfo, RunStatistics, Task, current_root_task, current_statistics, current_task, in_run, in_task,
+};

@@ -21,8 +21,8 @@ const CASES: &[(&str, &str)] = &[
     ("async fn f() { trio::nursery! { move |n| n.$0 }; }", "start_soon"),
     ("async fn f() { let _ = trio::try_nursery! { |n| n.$0 }; }", "try_spawn"),
     ("async fn f() { let _ = trio::try_nursery! { |n| -> Result<_, String> n.$0 }; }", "try_spawn"),
-    ("async fn f() { trio::nursery! { |n, scope| scope.$0 }; }", "cancel_because"),
-    ("async fn f() { trio::cancel_scope! { |scope| scope.$0 }; }", "cancel_because"),
+    ("async fn f() { trio::nursery! { |n, scope| scope.$0 }; }", "cancel"),
+    ("async fn f() { trio::cancel_scope! { |scope| scope.$0 }; }", "cancel"),
     // A local of the body, in every stage of an unfinished statement.
     ("async fn f() { let num = 7u32; trio::nursery! { |n| num.$0 } }", "checked_add"),
     ("async fn f() { let num = 7u32; trio::nursery! { |n| num.$0 g().await; } }", "checked_add"),

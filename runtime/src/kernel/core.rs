@@ -55,7 +55,7 @@ impl<E> Core<E> {
     /// Opens a nursery below the node that is being polled.
     pub(crate) fn open(location: &'static Location<'static>) -> Self {
         let id = context::with(|run| {
-            run.tree.borrow_mut().insert(run.current(), Kind::Nursery { ready: <_>::default(), location })
+            run.tree.borrow_mut().insert(run.current(), Kind::Nursery { ready: <_>::default(), destination: None, location })
         });
         Self {
             id,

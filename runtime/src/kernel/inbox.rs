@@ -143,6 +143,11 @@ impl Inbox {
         call.map_or(Ok(()), Err)
     }
 
+    /// How many calls wait to be taken.
+    pub(crate) fn calls(&self) -> usize {
+        self.lock().calls.len()
+    }
+
     /// Whether something waits to be taken.
     pub(crate) fn has_mail(&self) -> bool {
         self.pending.load(Ordering::Acquire)

@@ -567,27 +567,6 @@ pub(crate) fn wrong_run(what: &str) -> ! {
     panic!("this {what} began in another trio run, which has ended: it can only be dropped now")
 }
 
-/// A count of a run's parts, for tests that look for leaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Parts {
-    pub(crate) nodes: usize,
-    pub(crate) tasks: usize,
-    pub(crate) timers: usize,
-    pub(crate) sources: usize,
-}
-
-impl Run {
-    pub(crate) fn parts(&self) -> Parts {
-        let tree = self.tree.borrow();
-        Parts {
-            nodes: tree.len(),
-            tasks: tree.tasks,
-            timers: self.timers.borrow().len(),
-            sources: self.reactor.len(),
-        }
-    }
-}
-
 /// The panic's message, if it has one.
 pub(crate) fn panic_message(panic: &Panic) -> Cow<'static, str> {
     if let Some(text) = panic.downcast_ref::<&'static str>() {

@@ -187,7 +187,9 @@ impl<'scope, V, E> Start<'scope, V, E> {
     fn begin(&mut self, run: &Run, birth: Birth<'scope, E>) -> NodeId {
         let Birth { child, name, location, .. } = birth;
         let (call, task) = run.change(|tree, effects| {
-            let call = tree.insert(run.current(), Kind::Nursery { ready: <_>::default(), location });
+            let destination = Some(self.core.id);
+            let kind = Kind::Nursery { ready: <_>::default(), destination, location };
+            let call = tree.insert(run.current(), kind);
             let task = tree.insert(call.index, Kind::Task { slot: NONE, daemon: false, name, location });
             tree.wake(tree.word(task), effects);
             (call, task)

@@ -39,8 +39,8 @@ pub(crate) enum Kind {
     Task { slot: u32, daemon: bool, name: Cow<'static, str>, location: &'static Location<'static> },
     /// The body of a nursery, which is woken and polled like a task but belongs to the task around it.
     Body,
-    /// A nursery, which is a cancel scope with tasks.
-    Nursery { ready: Ready, location: &'static Location<'static> },
+    /// A nursery, which is a cancel scope with tasks. A `start` call is one too, and knows where its task is to go.
+    Nursery { ready: Ready, destination: Option<NodeId>, location: &'static Location<'static> },
     /// A cancel scope or a shield.
     Scope,
     /// A `finally` whose body or clean-up is pending.
@@ -702,6 +702,11 @@ impl Tree {
     }
 
     // ------------------------------------------------------------------ looking around
+
+    /// How many tasks and bodies are in ready lists.
+    pub(crate) fn runnable(&self) -> usize {
+        self.nodes.iter().filter(|(_, node)| node.queued).count()
+    }
 
     /// The children of a node, oldest first.
     pub(crate) fn children(&self, index: u32) -> Vec<u32> {

@@ -1,0 +1,312 @@
+//! Looking at the task tree: who runs, under whom, and how much of everything there is.
+
+use std::fmt;
+use std::panic::Location;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::context;
+use super::run::Run;
+use super::tree::{Kind, NONE, NodeId, Tree};
+
+/// A read-only view of a task. It stays valid, with its name and its way upward, when the task has ended.
+///
+/// Two views are equal if they are of the same task.
+#[derive(Clone)]
+pub struct Task {
+    id: NodeId,
+    name: Rc<str>,
+    location: Option<&'static Location<'static>>,
+    /// Where it lived when the view was made.
+    nursery: Option<Box<NurseryInfo>>,
+}
+
+/// A read-only view of a nursery. It stays valid, with its way upward, when the nursery has ended.
+///
+/// Two views are equal if they are of the same nursery.
+#[derive(Clone)]
+pub struct NurseryInfo {
+    id: NodeId,
+    location: &'static Location<'static>,
+    parent: Option<Box<Task>>,
+}
+
+impl Task {
+    /// A view of the task that a node belongs to.
+    fn of(tree: &Tree, index: u32) -> Self {
+        let index = tree.task_of(index);
+        let node = tree.at(index);
+        let (name, location) = match &node.kind {
+            Kind::Task { name, location, .. } => (Rc::from(&**name), Some(*location)),
+            _ => (Rc::from("<run>"), None),
+        };
+        let nursery = (node.parent != NONE).then(|| Box::new(NurseryInfo::of(tree, node.parent)));
+        Self { id: tree.id(index), name, location, nursery }
+    }
+
+    /// A number that no other task of the process has.
+    pub fn id(&self) -> u64 {
+        self.id.serial
+    }
+
+    /// The name: what [`named`](crate::Nursery::named) gave, or the type name of the task's future.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it was spawned; `None` for the run itself, which is the root of the tree.
+    pub fn location(&self) -> Option<&'static Location<'static>> {
+        self.location
+    }
+
+    /// The nursery that the task is in; `None` for the root. For an ended task, the one that it was in when the view
+    /// was made. During [`start`](crate::Nursery::start), until `started`, this is a nursery inside of that call.
+    pub fn parent_nursery(&self) -> Option<NurseryInfo> {
+        let live = context::try_with(|run| {
+            let tree = run.tree.borrow();
+            let parent = tree.get(self.id)?.parent;
+            (parent != NONE).then(|| NurseryInfo::of(&tree, parent))
+        });
+        live.flatten().or_else(|| self.nursery.as_deref().cloned())
+    }
+
+    /// The nursery that the task will move to when it calls [`started`](crate::TaskStatus::started); `None` for
+    /// every task that is not being started.
+    pub fn eventual_parent_nursery(&self) -> Option<NurseryInfo> {
+        let eventual = context::try_with(|run| {
+            let tree = run.tree.borrow();
+            let parent = tree.get(self.id)?.parent;
+            let Kind::Nursery { destination: Some(id), .. } = tree.at(parent).kind else { return None };
+            tree.get(id).map(|_| NurseryInfo::of(&tree, id.index))
+        });
+        eventual.flatten()
+    }
+
+    /// The nurseries that the task has open, outermost first.
+    pub fn child_nurseries(&self) -> Vec<NurseryInfo> {
+        let found = context::try_with(|run| {
+            let tree = run.tree.borrow();
+            tree.get(self.id)?;
+            let mut found = Vec::new();
+            let mut stack = tree.children(self.id.index);
+            stack.reverse();
+            while let Some(index) = stack.pop() {
+                match tree.at(index).kind {
+                    // Other tasks' nurseries are theirs.
+                    Kind::Task { .. } => continue,
+                    Kind::Nursery { .. } => found.push(NurseryInfo::of(&tree, index)),
+                    _ => {}
+                }
+                stack.extend(tree.children(index).into_iter().rev());
+            }
+            Some(found)
+        });
+        found.flatten().unwrap_or_default()
+    }
+
+    /// Whether the task has not ended.
+    pub fn is_alive(&self) -> bool {
+        context::try_with(|run| run.has(self.id)).unwrap_or(false)
+    }
+}
+
+impl NurseryInfo {
+    fn of(tree: &Tree, index: u32) -> Self {
+        let node = tree.at(index);
+        let location = match &node.kind {
+            Kind::Nursery { location, .. } => *location,
+            _ => unreachable!("tasks are children of nurseries"),
+        };
+        let parent = (node.parent != NONE).then(|| Box::new(Task::of(tree, node.parent)));
+        Self { id: tree.id(index), location, parent }
+    }
+
+    /// The task that opened the nursery.
+    pub fn parent_task(&self) -> Option<Task> {
+        self.parent.as_deref().cloned()
+    }
+
+    /// The tasks that are in the nursery now, oldest first.
+    pub fn child_tasks(&self) -> Vec<Task> {
+        let found = context::try_with(|run| {
+            let tree = run.tree.borrow();
+            tree.get(self.id)?;
+            let children = tree.children(self.id.index).into_iter();
+            let tasks = children.filter(|&index| matches!(tree.at(index).kind, Kind::Task { .. }));
+            Some(tasks.map(|index| Task::of(&tree, index)).collect())
+        });
+        found.flatten().unwrap_or_default()
+    }
+
+    /// Where it was opened.
+    pub fn location(&self) -> &'static Location<'static> {
+        self.location
+    }
+}
+
+impl PartialEq for Task {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Task {}
+
+impl PartialEq for NurseryInfo {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for NurseryInfo {}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Task('{}'", self.name)?;
+        if let Some(location) = self.location {
+            write!(f, ", spawned at {location}")?;
+        }
+        f.write_str(")")
+    }
+}
+
+impl fmt::Debug for NurseryInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Nursery(opened at {})", self.location)
+    }
+}
+
+/// The task that is running.
+///
+/// # Panics
+///
+/// Outside a run, and outside a task (see [`in_task`]).
+///
+/// # Examples
+///
+/// ```
+/// trio::run(async {
+///     let parent = trio::lowlevel::current_task();
+///     trio::open_nursery(async |n| {
+///         n.named("child").start_soon(async {
+///             let child = trio::lowlevel::current_task();
+///             assert_eq!(child.name(), "child");
+///             assert_eq!(child.parent_nursery().unwrap().parent_task().unwrap(), parent);
+///         });
+///     })
+///     .await;
+/// });
+/// ```
+#[track_caller]
+pub fn current_task() -> Task {
+    context::with(|run| {
+        assert!(run.current() != Tree::ROOT, "this needs a trio task: call it from async code in a run");
+        Task::of(&run.tree.borrow(), run.current())
+    })
+}
+
+/// The root of the task tree: the run itself, whose one nursery has the main task and the system tasks.
+///
+/// # Panics
+///
+/// Outside a run.
+#[track_caller]
+pub fn current_root_task() -> Task {
+    context::with(|run| Task::of(&run.tree.borrow(), Tree::ROOT))
+}
+
+/// Whether this thread is inside a run.
+pub fn in_run() -> bool {
+    context::try_with(|_| ()).is_some()
+}
+
+/// Whether a task is running on this thread: false in calls that a [`Token`](super::token::Token) made, and outside a
+/// run.
+pub fn in_task() -> bool {
+    context::try_with(|run| run.current() != Tree::ROOT).unwrap_or(false)
+}
+
+/// A snapshot of a run's parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunStatistics {
+    /// Tasks that have not ended, main and system tasks included.
+    pub tasks_living: usize,
+    /// Tasks and nursery bodies that can run.
+    pub tasks_runnable: usize,
+    /// Time until the earliest deadline: zero if it has passed, `None` if there is none.
+    pub time_to_next_deadline: Option<Duration>,
+    /// Tasks, nurseries, nursery bodies and scopes.
+    pub nodes: usize,
+    /// Deadlines and sleeps that have been set and not taken away.
+    pub timers: usize,
+    /// Descriptors that the run watches.
+    pub io_registrations: usize,
+    /// Calls from other threads that have not been made.
+    pub run_sync_soon_queue_size: usize,
+}
+
+/// How much of everything there is in the run now.
+///
+/// # Panics
+///
+/// Outside a run.
+#[track_caller]
+pub fn current_statistics() -> RunStatistics {
+    context::with(|run| {
+        let tree = run.tree.borrow();
+        let timers = run.timers.borrow();
+        let next = timers.next().and_then(|next| run.epoch().instant(next));
+        RunStatistics {
+            tasks_living: tree.tasks,
+            tasks_runnable: tree.runnable(),
+            time_to_next_deadline: next.map(|next| next.saturating_duration_since(run.instant_now())),
+            nodes: tree.len(),
+            timers: timers.len(),
+            io_registrations: run.reactor.len(),
+            run_sync_soon_queue_size: run.opened.inbox.calls(),
+        }
+    })
+}
+
+/// When the code that asks will be cancelled at the latest, as far as is known now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EffectiveDeadline {
+    /// No scope that reaches this code has a deadline.
+    Never,
+    /// The earliest deadline of the scopes that reach this code.
+    At(Instant),
+    /// A scope that reaches this code is cancelled already.
+    Cancelled,
+}
+
+/// The earliest deadline of all scopes, from this code outward, as far as no shield keeps them away. For handing a
+/// time limit to something that is not trio's.
+///
+/// Not a checkpoint.
+///
+/// # Panics
+///
+/// Outside a run.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use trio::{EffectiveDeadline, current_effective_deadline, current_time};
+/// trio::run(async {
+///     assert_eq!(current_effective_deadline(), EffectiveDeadline::Never);
+///     let soon = current_time() + Duration::from_secs(5);
+///     trio::move_on_at(soon, async {
+///         assert_eq!(current_effective_deadline(), EffectiveDeadline::At(soon));
+///     })
+///     .await;
+/// });
+/// ```
+#[track_caller]
+pub fn current_effective_deadline() -> EffectiveDeadline {
+    context::with(|run: &Run| match run.tree.borrow().effective_deadline(run.current()) {
+        None => EffectiveDeadline::Cancelled,
+        Some(time) => run.epoch().instant(time).map_or(EffectiveDeadline::Never, EffectiveDeadline::At),
+    })
+}
