@@ -30,8 +30,17 @@ struct Contender {
     body: Box<dyn Fn() -> Hosted<Sample>>,
 }
 
+/// A ratio of two contenders' times, in the two ways that tell least about what else the machine was doing.
+#[derive(Clone, Copy)]
+pub(crate) struct Ratio {
+    /// Of the best round of each.
+    pub(crate) best: f64,
+    /// The median of the ratios of each round, since what disturbs a round disturbs both.
+    pub(crate) median: f64,
+}
+
 /// How a goal's number follows from the results; `None` if a contender it needs did not run.
-type Value = dyn Fn(&Results) -> Option<f64>;
+type Value = dyn Fn(&Results) -> Option<Ratio>;
 
 /// A ratio that the project has set itself.
 struct Goal {
@@ -44,6 +53,15 @@ struct Goal {
 pub(crate) enum Bound {
     AtLeast(f64),
     AtMost(f64),
+}
+
+impl Bound {
+    pub(crate) fn holds(self, value: f64) -> bool {
+        match self {
+            Self::AtLeast(bound) => value >= bound,
+            Self::AtMost(bound) => value <= bound,
+        }
+    }
 }
 
 /// One table: contenders that all do the same.
@@ -108,7 +126,7 @@ impl Benchmark {
         mut self,
         text: String,
         bound: Bound,
-        value: impl Fn(&Results) -> Option<f64> + 'static,
+        value: impl Fn(&Results) -> Option<Ratio> + 'static,
     ) -> Self {
         self.goals.push(Goal {
             text,
@@ -188,11 +206,14 @@ impl Row {
         median(self.samples.iter().map(|sample| sample.time).collect())
     }
 
-    /// How many times `other`'s time this contender takes: the median of the ratios of each round, since what disturbs
-    /// a round disturbs both.
-    pub(crate) fn times(&self, other: &Self) -> Option<f64> {
+    /// How many times `other`'s time this contender takes.
+    pub(crate) fn times(&self, other: &Self) -> Option<Ratio> {
         let rounds = self.samples.iter().zip(&other.samples);
-        median(rounds.map(|(own, other)| own.time / other.time).collect())
+        let median = median(rounds.map(|(own, other)| own.time / other.time).collect())?;
+        Some(Ratio {
+            best: self.best()? / other.best()?,
+            median,
+        })
     }
 
     /// The median of an extra column.
@@ -222,7 +243,7 @@ impl Results {
     }
 
     /// How many times contender `two`'s time contender `one` takes.
-    pub(crate) fn ratio(&self, one: &str, two: &str) -> Option<f64> {
+    pub(crate) fn ratio(&self, one: &str, two: &str) -> Option<Ratio> {
         self.row(one)?.times(self.row(two)?)
     }
 

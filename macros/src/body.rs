@@ -14,40 +14,107 @@ use syn::visit_mut::VisitMut;
 use syn::{Block, Expr, Stmt, Token};
 
 use crate::exits::Exits;
+use crate::tail::{self, Form};
 
 /// Stands in for the field or method that is missing after a dot; nobody's identifier.
 const MISSING: &str = "__trio_missing";
 
-/// Replaces the exits in a body, and notes a syntax error, if there is one.
+/// Replaces the exits in a body, notes a syntax error, if there is one, and makes the body's end
+/// what the closure around it returns.
 pub(crate) fn rewrite(body: TokenStream, exits: &mut Exits<'_>) -> TokenStream {
-    match Block::parse_within.parse2(body.clone()) {
-        Ok(statements) => statements.into_iter().map(|statement| visited(statement, exits)).collect(),
+    let mut pieces = match Block::parse_within.parse2(body.clone()) {
+        Ok(statements) => statements.into_iter().map(Piece::Statement).collect(),
         Err(error) => {
             exits.errors.push(error);
-            salvage(body, exits)
+            split(body)
+        }
+    };
+    let last = pieces.pop();
+    let mut output: TokenStream = pieces.into_iter().map(|piece| piece.print(exits)).collect();
+    output.extend(end(last, exits));
+    output
+}
+
+/// A statement, or what could be one when it is finished.
+enum Piece {
+    Statement(Stmt),
+
+    /// Parsed with a name put in where one is missing.
+    Completed(Stmt),
+
+    Raw(Vec<TokenTree>),
+}
+
+impl Piece {
+    fn print(self, exits: &mut Exits<'_>) -> TokenStream {
+        match self {
+            Self::Statement(mut statement) => {
+                exits.visit_stmt_mut(&mut statement);
+                statement.into_token_stream()
+            }
+            Self::Completed(statement) => without_missing(Self::Statement(statement).print(exits)),
+            Self::Raw(tokens) => raw(tokens, exits),
         }
     }
 }
 
-fn visited(mut statement: Stmt, exits: &mut Exits<'_>) -> TokenStream {
-    exits.visit_stmt_mut(&mut statement);
-    statement.into_token_stream()
+/// The last statement, and behind it the value of the body.
+///
+/// Input: `Some(Box::new(5))`
+/// Output: `__TrioExit0::tie(witness0, __TrioExit0::Value(Some(Box::new(5))))`
+///
+/// Input: `sleep_forever().await`, which may never have a value
+/// Output: `let value = { sleep_forever().await }; __TrioExit0::tie(witness0, __TrioExit0::Value(value))`
+///
+/// The first form lets the expected type reach the parts of the value. The second is for where
+/// rustc would find our call unreachable, and would tell the user so: there, it is allowed to be,
+/// and only there, since an `allow` around the user's tokens would hide lints in them.
+fn end(last: Option<Piece>, exits: &mut Exits<'_>) -> TokenStream {
+    let Some(last) = last else {
+        return exits.value(&ours!(()));
+    };
+    let form = match &last {
+        Piece::Statement(statement) | Piece::Completed(statement) => tail::form(statement),
+        Piece::Raw(_) => Form::Uncertain,
+    };
+    let last = last.print(exits);
+    match form {
+        Form::Value => exits.value(&last),
+        Form::Item => {
+            let value = exits.value(&ours!(()));
+            ours!(#last #value)
+        }
+        Form::Uncertain => {
+            let value = exits.value(&ours!(value));
+            ours! {
+                let value = { #last };
+                #[allow(unreachable_code)]
+                #value
+            }
+        }
+    }
 }
 
-/// Statement by statement: what parses is treated as ever, what doesn't as well as can be.
-fn salvage(body: TokenStream, exits: &mut Exits<'_>) -> TokenStream {
+/// Statement by statement: what parses, what would with a name put in, and what does not.
+fn split(body: TokenStream) -> Vec<Piece> {
     let parser = |input: ParseStream<'_>| {
-        let mut output = TokenStream::new();
+        let mut pieces = Vec::new();
         while !input.is_empty() {
             let ahead = input.fork();
             if let Ok(statement) = ahead.parse::<Stmt>() {
                 input.advance_to(&ahead);
-                output.extend(visited(statement, exits));
-            } else {
-                output.extend(broken(piece(input)?, exits));
+                pieces.push(Piece::Statement(statement));
+                continue;
+            }
+            let tokens = piece(input)?;
+            // Often only a name after a dot is missing, because that is what is about to be typed.
+            let parsed = parse_completed(&tokens.iter().cloned().collect(), |tokens| Block::parse_within.parse2(tokens));
+            match parsed {
+                Ok(statements) => pieces.extend(statements.into_iter().map(Piece::Completed)),
+                Err(_) => pieces.push(Piece::Raw(tokens)),
             }
         }
-        Ok(output)
+        Ok(pieces)
     };
     parser.parse2(body).unwrap_or_default()
 }
@@ -70,18 +137,6 @@ fn piece(input: ParseStream<'_>) -> syn::Result<Vec<TokenTree>> {
     Ok(piece)
 }
 
-/// A piece that is no statement. Often only a name after a dot is missing, because that is what
-/// is about to be typed; with one put in, it may be a statement after all.
-fn broken(piece: Vec<TokenTree>, exits: &mut Exits<'_>) -> TokenStream {
-    if let Some(completed) = completed(&piece) {
-        if let Ok(statements) = Block::parse_within.parse2(completed) {
-            let output = statements.into_iter().map(|statement| visited(statement, exits)).collect();
-            return without_missing(output);
-        }
-    }
-    raw(piece, exits)
-}
-
 /// Hands tokens on, but treats the blocks among them as bodies of their own.
 fn raw(piece: Vec<TokenTree>, exits: &mut Exits<'_>) -> TokenStream {
     let mut output = TokenStream::new();
@@ -92,8 +147,8 @@ fn raw(piece: Vec<TokenTree>, exits: &mut Exits<'_>) -> TokenStream {
             TokenTree::Group(group) if belongs_to_body(before.as_ref()) => {
                 let stream = group.stream();
                 let stream = match group.delimiter() {
-                    Delimiter::Brace if in_loop => exits.inside(None, true, |exits| salvage(stream, exits)),
-                    Delimiter::Brace => salvage(stream, exits),
+                    Delimiter::Brace if in_loop => exits.inside(None, true, |exits| inner(stream, exits)),
+                    Delimiter::Brace => inner(stream, exits),
                     _ => list(stream, exits),
                 };
                 rebuilt(group, stream).into()
@@ -107,6 +162,11 @@ fn raw(piece: Vec<TokenTree>, exits: &mut Exits<'_>) -> TokenStream {
         before = Some(tree);
     }
     output
+}
+
+/// A block inside tokens that do not parse.
+fn inner(stream: TokenStream, exits: &mut Exits<'_>) -> TokenStream {
+    split(stream).into_iter().map(|piece| piece.print(exits)).collect()
 }
 
 /// Whether a group is evaluated where it stands: not after `async`, `move`, a closure's bar or a macro's mark.
@@ -129,13 +189,7 @@ fn list(stream: TokenStream, exits: &mut Exits<'_>) -> TokenStream {
     }
 }
 
-/// The tokens with a name behind every dot that lacks one; `None` if no dot does.
-fn completed(piece: &[TokenTree]) -> Option<TokenStream> {
-    let mut changed = false;
-    let output = complete(piece, &mut changed);
-    changed.then_some(output)
-}
-
+/// The tokens with a name behind every dot that lacks one.
 fn complete(piece: &[TokenTree], changed: &mut bool) -> TokenStream {
     let mut output = TokenStream::new();
     for (index, tree) in piece.iter().enumerate() {
@@ -188,10 +242,12 @@ fn is_dot(tree: &TokenTree) -> bool {
     matches!(tree, TokenTree::Punct(punct) if punct.as_char() == '.')
 }
 
-/// Completes a half-typed piece, parses it as `parse` does, and prints it again without the names put in.
+/// Parses tokens, if need be with a name behind every dot that lacks one.
 pub(crate) fn parse_completed<T>(tokens: &TokenStream, parse: impl Fn(TokenStream) -> syn::Result<T>) -> syn::Result<T> {
     parse(tokens.clone()).or_else(|error| {
-        let piece: Vec<TokenTree> = tokens.clone().into_iter().collect();
-        completed(&piece).map_or(Err(error), parse)
+        let trees: Vec<TokenTree> = tokens.clone().into_iter().collect();
+        let mut changed = false;
+        let completed = complete(&trees, &mut changed);
+        if changed { parse(completed) } else { Err(error) }
     })
 }

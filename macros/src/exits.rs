@@ -122,8 +122,14 @@ impl<'a> Exits<'a> {
         }
     }
 
+    /// What the closure returns for this value at its end.
+    pub(crate) fn value(&self, value: &TokenStream) -> TokenStream {
+        let Names { exit, witness } = &self.names;
+        self.outcome(&ours!(#exit::tie(#witness, #exit::Value(#value))))
+    }
+
     /// What the closure returns for one of its exits.
-    pub(crate) fn outcome(&self, exit: &TokenStream) -> TokenStream {
+    fn outcome(&self, exit: &TokenStream) -> TokenStream {
         if self.in_group {
             ours!(::core::result::Result::Ok(#exit))
         } else {

@@ -26,6 +26,7 @@ mod header;
 mod kind;
 mod lower;
 mod options;
+mod tail;
 mod typed;
 
 #[cfg(test)]

@@ -71,9 +71,8 @@ pub(crate) fn block(
     };
     let mut exits = Exits::new(krate, depth, kind);
     let body = body::rewrite(body, &mut exits);
-    let Names { exit, witness } = &exits.names;
-    let end = exits.outcome(&ours!(#exit::tie(#witness, #exit::Value({ #body }))));
-    let closure = ours!(async #capture |#(#parameters),*| { #end });
+    let witness = &exits.names.witness;
+    let closure = ours!(async #capture |#(#parameters),*| { #body });
 
     let again = exits.found.iter().map(|exit| done_again(exit, outer.as_deref_mut())).collect();
     let shape = kind.shape(scoped);

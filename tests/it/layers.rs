@@ -23,6 +23,15 @@ enum Layer {
 /// belongs.
 const MODULES: &[(&str, Layer)] = &[
     ("kernel", Layer::Kernel),
+    // The part of the kernel that is public, for those who write primitives of their own.
+    ("lowlevel", Layer::Primitives),
+    ("sync", Layer::Primitives),
+    ("channel", Layer::Primitives),
+    ("net", Layer::Resources),
+    ("testing", Layer::Tools),
+    // What `#[trio::main]` and `#[trio::test]` run.
+    ("attributes", Layer::Tools),
+    // `macro_rules!` only, whose paths are looked up in the user's crate.
     ("macros", Layer::Facade),
     ("lib", Layer::Facade),
 ];

@@ -11,7 +11,6 @@ mod children;
 mod exits;
 mod forms;
 mod nests;
-mod rename;
 mod types;
 
 /// Far longer than any test.

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use super::context;
 use super::run::Run;
-use super::tree::NodeId;
+use super::header::NodeId;
 use super::waker::{StoredWaker, word_of};
 
 impl Run {
@@ -14,7 +14,7 @@ impl Run {
     pub(crate) fn park_cancelled(&self, context: &Context<'_>) {
         if word_of(context.waker()).is_none() {
             if let StoredWaker::Foreign(waker) = StoredWaker::new(context.waker()) {
-                self.tree.borrow_mut().remember_parked(self.current(), waker);
+                self.tree.remember_parked(self.current(), waker);
             }
         }
     }
@@ -165,9 +165,9 @@ pub(crate) struct Hold(Option<NodeId>);
 impl Hold {
     pub(crate) fn take(&mut self, run: &Run) {
         if self.0.is_none() {
-            let id = run.current_id();
-            run.change(|tree, effects| tree.hold(id.index, true, effects));
-            self.0 = Some(id);
+            let node = run.current();
+            run.change(|tree, effects| tree.hold(node, true, effects));
+            self.0 = Some(node.id());
         }
     }
 
@@ -175,8 +175,8 @@ impl Hold {
         let Some(id) = self.0.take() else { return };
         context::try_with(|run| {
             run.change(|tree, effects| {
-                if tree.get(id).is_some() {
-                    tree.hold(id.index, false, effects);
+                if let Some(node) = tree.get(id) {
+                    tree.hold(node, false, effects);
                 }
             });
         });

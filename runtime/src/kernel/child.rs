@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use super::tree::NodeId;
+use super::header::NodeId;
 use super::waker::StoredWaker;
 
 /// What a task that a nursery runs may end with: `()`, or a `Result<(), _>` whose error converts into the

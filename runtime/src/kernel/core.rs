@@ -17,7 +17,7 @@ use super::group::TaskError;
 use super::handle::Handled;
 use super::reason::{CancelReason, CancelSource};
 use super::run::{Panic, Run};
-use super::tree::{Kind, NONE, NodeId};
+use super::header::{Kind, NO_PLACE, Node, NodeId};
 
 /// A child as its nursery keeps it, its lifetime erased.
 type AnyChild<E> = Rc<dyn Child<E>>;
@@ -55,7 +55,7 @@ impl<E> Core<E> {
     /// Opens a nursery below the node that is being polled.
     pub(crate) fn open(location: &'static Location<'static>) -> Self {
         let id = context::with(|run| {
-            run.tree.borrow_mut().insert(run.current(), Kind::Nursery { ready: <_>::default(), destination: None, location })
+            run.tree.insert_nursery(run.current(), location, None).id()
         });
         Self {
             id,
@@ -84,15 +84,14 @@ impl<E> Core<E> {
         // driver; if the driver is forgotten, they are never touched again.
         let child: AnyChild<E> = unsafe { std::mem::transmute::<Rc<dyn Child<E> + 'scope>, AnyChild<E>>(child) };
         let started = context::try_with(|run| {
-            if self.closed.get() || !run.has(self.id) {
-                return None;
-            }
+            let nursery = run.tree.get(self.id).filter(|_| !self.closed.get())?;
             self.count(daemon, 1);
-            let slot = self.children.borrow_mut().insert(Rc::clone(&child)) as u32;
+            let place = self.children.borrow_mut().insert(Rc::clone(&child)) as u32;
             Some(run.change(|tree, effects| {
-                let id = tree.insert(self.id.index, Kind::Task { slot, daemon, name, location });
-                tree.wake(tree.word(id), effects);
-                id
+                let task = tree.insert_task(nursery, name, location, effects);
+                task.place.set(place);
+                task.daemon.set(daemon);
+                task.id()
             }))
         });
         started.flatten()
@@ -108,11 +107,10 @@ impl<E> Core<E> {
         self.count(false, 1);
         let place = self.children.borrow_mut().insert(child) as u32;
         run.change(|tree, effects| {
-            if let Some(Kind::Task { slot, .. }) = tree.get_mut(id).map(|node| &mut node.kind) {
-                *slot = place;
-            }
+            let Some(task) = tree.get(id) else { return };
+            task.place.set(place);
             // It may have been woken before it had a place here.
-            tree.wake(tree.word(id), effects);
+            tree.wake(tree.word(task), effects);
         });
     }
 
@@ -127,37 +125,31 @@ impl<E> Core<E> {
 
     /// The child with this place, to be polled.
     #[inline]
-    pub(crate) fn child(&self, slot: u32) -> Option<AnyChild<E>> {
-        self.children.borrow().get(slot as usize).cloned()
+    pub(crate) fn child(&self, task: Node) -> Option<AnyChild<E>> {
+        self.children.borrow().get(task.place.get() as usize).cloned()
     }
 
     /// Takes a child that has ended, or is to be dropped, out of the store.
-    fn take(&self, run: &Run, index: u32) -> Option<AnyChild<E>> {
-        let (slot, daemon) = match run.tree.borrow().at(index).kind {
-            Kind::Task { slot, daemon, .. } => (slot, daemon),
-            _ => return None,
-        };
-        let child = self.children.borrow_mut().try_remove(slot as usize)?;
-        self.count(daemon, -1);
+    fn take(&self, task: Node) -> Option<AnyChild<E>> {
+        let child = self.children.borrow_mut().try_remove(task.place.get() as usize)?;
+        self.count(task.daemon.get(), -1);
         Some(child)
     }
 
     /// A child has ended by itself.
-    pub(crate) fn child_ended(&self, run: &Run, index: u32, outcome: Result<(), E>) {
-        let child = self.take(run, index);
-        let id = run.tree.borrow().id(index);
+    pub(crate) fn child_ended(&self, run: &Run, task: Node, outcome: Result<(), E>) {
+        let child = self.take(task);
         if let Err(error) = outcome {
-            self.record(run, index, error);
+            self.record(run, Some(task), error);
         }
-        run.remove(id);
+        run.remove(task.id());
         self.announce(run, child);
     }
 
-    fn record(&self, run: &Run, index: u32, error: E) {
-        let (name, location) = match &run.tree.borrow().at(index).kind {
-            Kind::Task { name, location, .. } => (Some(name.clone()), *location),
-            _ => (None, self.location),
-        };
+    /// Keeps an error of a task, or of the body, and cancels the rest.
+    fn record(&self, run: &Run, task: Option<Node>, error: E) {
+        let location = task.and_then(|task| task.location()).unwrap_or(self.location);
+        let name = task.map(|task| task.name());
         let text = if name.is_some() { "a child task failed" } else { "the nursery's body failed" };
         self.errors.borrow_mut().push(TaskError::new(error, name, location));
         self.fail(run, text);
@@ -165,7 +157,7 @@ impl<E> Core<E> {
 
     /// The body has ended with an error.
     pub(crate) fn body_failed(&self, run: &Run, error: E) {
-        self.record(run, self.id.index, error);
+        self.record(run, None, error);
     }
 
     /// Something panicked on behalf of this nursery.
@@ -182,26 +174,29 @@ impl<E> Core<E> {
     /// The body or a child is being dropped because of a cancellation. If that is not the task's own affair
     /// (its handle was cancelled), the whole nursery is cancelled from now on, as Trio's are when a task ends
     /// with `Cancelled`, even if the cancellation from above is taken back.
-    pub(crate) fn interrupt(&self, run: &Run, index: u32) {
+    pub(crate) fn interrupt(&self, run: &Run, node: Node) {
         run.change(|tree, effects| {
-            let node = tree.at(index);
-            if node.cancelled {
+            if node.cancelled.get() {
                 return;
             }
             self.interrupted.set(true);
-            let reason = tree.effective_reason(index);
-            let reason = reason.map_or(CancelReason::new(CancelSource::Nursery), |reason| (*reason).clone());
-            tree.cancel(self.id.index, || reason, effects);
+            let reason = || {
+                let reason = tree.effective_reason(node);
+                reason.map_or(CancelReason::new(CancelSource::Nursery), |reason| (*reason).clone())
+            };
+            if let Some(nursery) = tree.get(self.id) {
+                tree.cancel(nursery, reason, effects);
+            }
         });
     }
 
     /// Drops a child that is parked and cancelled.
-    pub(crate) fn drop_child(&self, run: &Run, index: u32) {
-        self.interrupt(run, index);
-        let Some(child) = self.take(run, index) else { return };
-        let id = run.tree.borrow().id(index);
+    pub(crate) fn drop_child(&self, run: &Run, task: Node) {
+        self.interrupt(run, task);
+        let Some(child) = self.take(task) else { return };
+        let id = task.id();
         let dropped = {
-            let _within = run.within(index);
+            let _within = run.within(task);
             catch_unwind(AssertUnwindSafe(|| child.drop_future()))
         };
         run.remove(id);
@@ -215,7 +210,7 @@ impl<E> Core<E> {
     fn announce(&self, run: &Run, child: Option<AnyChild<E>>) {
         let Some(child) = child else { return };
         let mut joiner = child.set_ended().borrow_mut();
-        joiner.granted = joiner.node.is_some_and(|node| !run.tree.borrow().is_effective(node));
+        joiner.granted = joiner.node.is_some_and(|node| !run.tree.is_effective(node));
         let waker = std::mem::take(&mut joiner.waker);
         drop(joiner);
         waker.wake();
@@ -223,22 +218,16 @@ impl<E> Core<E> {
 
     /// The children that may be dropped without another poll: parked and cancelled, and nothing holds them.
     pub(crate) fn droppable(&self, run: &Run) -> Vec<NodeId> {
-        let tree = run.tree.borrow();
-        let may_drop = |&index: &u32| {
-            let node = tree.at(index);
-            !node.queued && node.may_drop() && matches!(node.kind, Kind::Task { slot, .. } if slot != NONE)
-        };
-        tree.children(self.id.index).into_iter().filter(may_drop).map(|index| tree.id(index)).collect()
+        let may_drop = |node: &Node| !node.queued.get() && node.may_drop() && node.place.get() != NO_PLACE;
+        self.nodes(run).into_iter().filter(may_drop).map(Node::id).collect()
     }
 
     /// Cancels the daemons, since everything that kept the nursery open has ended.
     pub(crate) fn cancel_daemons(&self, run: &Run) {
         run.change(|tree, effects| {
-            for index in tree.children(self.id.index) {
-                if matches!(tree.at(index).kind, Kind::Task { daemon: true, .. }) {
-                    let reason = CancelReason::new(CancelSource::Nursery);
-                    tree.cancel(index, || reason.with_text("all other tasks of the nursery have ended"), effects);
-                }
+            for task in self.nodes(run).into_iter().filter(|node| node.daemon.get()) {
+                let reason = CancelReason::new(CancelSource::Nursery);
+                tree.cancel(task, || reason.with_text("all other tasks of the nursery have ended"), effects);
             }
         });
     }
@@ -272,17 +261,16 @@ impl<E> Core<E> {
     }
 
     fn newest_first(&self, run: &Run) -> Vec<(NodeId, u32)> {
-        let tree = run.tree.borrow();
-        if tree.get(self.id).is_none() {
-            return Vec::new();
-        }
-        let children = tree.children(self.id.index).into_iter().rev();
+        let tasks = self.nodes(run).into_iter().rev().filter(|node| node.place.get() != NO_PLACE);
+        tasks.map(|task| (task.id(), task.place.get())).collect()
+    }
+
+    /// The nodes of the children, oldest first.
+    fn nodes(&self, run: &Run) -> Vec<Node> {
+        let children = run.tree.get(self.id).map(|nursery| run.tree.children(nursery));
+        let mut children = children.unwrap_or_default();
+        children.retain(|node| node.kind.get() == Kind::Task);
         children
-            .filter_map(|index| match tree.at(index).kind {
-                Kind::Task { slot, .. } if slot != NONE => Some((tree.id(index), slot)),
-                _ => None,
-            })
-            .collect()
     }
 }
 

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::run::Run;
-use super::tree::{Kind, Tree};
+use super::header::{Kind, Node};
+use super::tree::Tree;
 
 /// What to do about a deadlock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +20,7 @@ const MESSAGE: &str = "deadlock: no task of this run can ever run again (none is
 
 impl Action {
     pub(crate) fn act(self, run: &Run) {
-        let tree = draw(&run.tree.borrow());
+        let tree = draw(&run.tree);
         match self {
             Self::Report => eprintln!("trio: {MESSAGE}; the tasks are:\n{tree}"),
             Self::Panic => panic!("{MESSAGE}; the tasks are:\n{tree}"),
@@ -31,35 +32,35 @@ impl Action {
 pub(crate) fn draw(tree: &Tree) -> String {
     let mut text = String::new();
     // An explicit stack, since scopes may be nested deeper than the thread's stack is.
-    let mut stack = vec![(Tree::ROOT, 0)];
-    while let Some((index, depth)) = stack.pop() {
-        describe(tree, index, depth, &mut text);
-        let children = tree.children(index);
+    let mut stack = vec![(tree.root, 0)];
+    while let Some((node, depth)) = stack.pop() {
+        describe(node, depth, &mut text);
+        let children = tree.children(node);
         stack.extend(children.into_iter().rev().map(|child| (child, depth + 1)));
     }
     text
 }
 
-fn describe(tree: &Tree, index: u32, depth: usize, text: &mut String) {
-    let node = tree.at(index);
+fn describe(node: Node, depth: usize, text: &mut String) {
     let indent = "  ".repeat(depth);
-    let status = match (node.cancelled, node.effective, node.shield) {
+    let status = match (node.cancelled.get(), node.effective.get(), node.shield.get()) {
         (true, ..) => " (cancelled)",
         (_, true, _) => " (cancelled from above)",
         (_, _, true) => " (shielded)",
         _ => "",
     };
     // Writing to a string does not fail.
-    let _ = match &node.kind {
+    let at = node.location().map(|location| format!(" at {location}")).unwrap_or_default();
+    let _ = match node.kind.get() {
         Kind::Root => writeln!(text, "run"),
-        Kind::Task { name, location, daemon, .. } => {
-            let kind = if *daemon { "daemon task" } else { "task" };
-            writeln!(text, "{indent}{kind} '{name}', spawned at {location}{status}")
+        Kind::Task => {
+            let kind = if node.daemon.get() { "daemon task" } else { "task" };
+            writeln!(text, "{indent}{kind} '{}', spawned{at}{status}", node.name())
         }
         Kind::Body => writeln!(text, "{indent}body{status}"),
-        Kind::Nursery { location, .. } => writeln!(text, "{indent}nursery, opened at {location}{status}"),
+        Kind::Nursery => writeln!(text, "{indent}nursery, opened{at}{status}"),
         Kind::Scope => writeln!(text, "{indent}cancel scope{status}"),
         Kind::Finally => writeln!(text, "{indent}finally{status}"),
-        Kind::Operation { .. } => writeln!(text, "{indent}operation that may refuse to be cancelled{status}"),
+        Kind::Operation => writeln!(text, "{indent}operation that may refuse to be cancelled{status}"),
     };
 }

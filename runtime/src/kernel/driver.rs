@@ -7,9 +7,10 @@ use std::task::{Context, Poll};
 use super::context;
 use super::core::Core;
 use super::group::ErrorGroup;
-use super::run::{Run, wrong_run};
-use super::tree::{Kind, NONE, NodeId};
-use super::waker::{StoredWaker, waker};
+use super::run::Run;
+use super::scope::follow;
+use super::header::{Kind, Node, NodeId};
+use super::waker::waker;
 
 /// How a nursery's body has ended.
 pub(crate) enum Verdict<X, E> {
@@ -65,9 +66,10 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
     ) -> Self {
         let body_node = context::with(|run| {
             run.change(|tree, effects| {
-                let id = tree.insert(core.id.index, Kind::Body);
-                tree.wake(tree.word(id), effects);
-                id
+                let nursery = tree.get(core.id).expect("the nursery was opened in this run");
+                let body = tree.insert(nursery, Kind::Body);
+                tree.wake(tree.word(body), effects);
+                body.id()
             })
         });
         Self {
@@ -82,51 +84,34 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
         }
     }
 
-    /// Follows the future if it was moved to another place in the tree, and begins a turn. Gives the number
-    /// of children that are ready.
-    fn begin_turn(&self, run: &Run, context: &Context<'_>) -> u32 {
-        begin_turn(run, self.core.id, context, "nursery")
-    }
-
     /// Polls the child or body that has waited longest.
-    fn step(self: Pin<&mut Self>, run: &Run) {
-        let (index, slot, word) = {
-            let mut tree = run.tree.borrow_mut();
-            let Some(index) = tree.pop_ready(self.core.id.index) else { return };
-            let slot = match tree.at(index).kind {
-                Kind::Task { slot, .. } => slot,
-                _ => NONE,
-            };
-            (index, slot, tree.word(tree.id(index)))
-        };
-        let waker = waker(word);
+    #[inline]
+    fn step(self: Pin<&mut Self>, run: &Run, nursery: Node) {
+        let Some(node) = run.tree.pop_ready(nursery) else { return };
+        let waker = waker(run.tree.word(node));
         let mut context = Context::from_waker(&waker);
         run.begin_step();
-        if Some(index) == self.body_node.map(|id| id.index) {
-            self.step_body(run, index, &mut context);
-        } else if let Some(child) = self.core.child(slot) {
-            let polled = {
-                let _within = run.within(index);
-                catch_unwind(AssertUnwindSafe(|| child.poll(&mut context)))
-            };
-            match polled {
-                Ok(Poll::Pending) => {
-                    let drop = run.tree.borrow().at(index).may_drop();
-                    if drop {
-                        self.core.drop_child(run, index);
-                    }
-                }
-                Ok(Poll::Ready(outcome)) => self.core.child_ended(run, index, outcome),
-                Err(panic) => {
-                    self.core.panicked(run, panic);
-                    // What is left of the future goes now; it may not be polled again.
-                    self.core.drop_child(run, index);
-                }
+        if node.kind.get() == Kind::Body {
+            return self.step_body(run, node, &mut context);
+        }
+        let Some(child) = self.core.child(node) else { return };
+        let polled = {
+            let _within = run.within(node);
+            catch_unwind(AssertUnwindSafe(|| child.poll(&mut context)))
+        };
+        match polled {
+            Ok(Poll::Pending) if node.may_drop() => self.core.drop_child(run, node),
+            Ok(Poll::Pending) => {}
+            Ok(Poll::Ready(outcome)) => self.core.child_ended(run, node, outcome),
+            Err(panic) => {
+                self.core.panicked(run, panic);
+                // What is left of the future goes now; it may not be polled again.
+                self.core.drop_child(run, node);
             }
         }
     }
 
-    fn step_body(self: Pin<&mut Self>, run: &Run, index: u32, context: &mut Context<'_>) {
+    fn step_body(self: Pin<&mut Self>, run: &Run, node: Node, context: &mut Context<'_>) {
         // SAFETY: the body is structurally pinned: it is dropped in place, here or with the driver, and no
         // method moves it.
         let this = unsafe { self.get_unchecked_mut() };
@@ -134,16 +119,12 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
         // SAFETY: as above.
         let body = unsafe { Pin::new_unchecked(body) };
         let polled = {
-            let _within = run.within(index);
+            let _within = run.within(node);
             catch_unwind(AssertUnwindSafe(|| body.poll(context)))
         };
         match polled {
-            Ok(Poll::Pending) => {
-                let drop = run.tree.borrow().at(index).may_drop();
-                if drop {
-                    this.interrupt_body(run, index);
-                }
-            }
+            Ok(Poll::Pending) if node.may_drop() => this.interrupt_body(run, node),
+            Ok(Poll::Pending) => {}
             Ok(Poll::Ready(output)) => {
                 this.end_body(run);
                 match (this.judge)(output) {
@@ -164,8 +145,8 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
     }
 
     /// Drops the body, which is parked and cancelled.
-    fn interrupt_body(&mut self, run: &Run, index: u32) {
-        self.core.interrupt(run, index);
+    fn interrupt_body(&mut self, run: &Run, node: Node) {
+        self.core.interrupt(run, node);
         // Unlike a child, which may have been cancelled through its handle, a body is cancelled with its nursery.
         self.core.interrupted.set(true);
         self.end_body(run);
@@ -175,7 +156,7 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
     fn end_body(&mut self, run: &Run) {
         let Some(id) = self.body_node.take() else { return };
         let dropped = {
-            let _within = run.within(id.index);
+            let _within = run.tree.get(id).map(|node| run.within(node));
             catch_unwind(AssertUnwindSafe(|| self.body = None))
         };
         run.remove(id);
@@ -186,37 +167,31 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
 
     /// Drops, once the nursery has become effectively cancelled, whatever is parked in it and not held.
     fn sweep(&mut self, run: &Run) {
-        let due = std::mem::take(&mut run.tree.borrow_mut().at_mut(self.core.id.index).sweep);
-        if !due {
-            return;
-        }
-        if let Some(id) = self.body_node {
-            let drop = {
-                let tree = run.tree.borrow();
-                let body = tree.at(id.index);
-                !body.queued && body.may_drop()
-            };
-            if drop {
-                self.interrupt_body(run, id.index);
-            }
+        let body = self.body_node.and_then(|id| run.tree.get(id));
+        if let Some(body) = body.filter(|body| !body.queued.get() && body.may_drop()) {
+            self.interrupt_body(run, body);
         }
         for id in self.core.droppable(run) {
-            // A destructor may have ended others meanwhile.
-            let still = run.tree.borrow().get(id).is_some_and(|node| !node.queued && node.may_drop());
-            if still {
-                self.core.drop_child(run, id.index);
+            // A destructor may have ended or woken others meanwhile.
+            let task = run.tree.get(id).filter(|task| !task.queued.get() && task.may_drop());
+            if let Some(task) = task {
+                self.core.drop_child(run, task);
             }
         }
     }
 
     fn hold(&mut self, run: &Run, hold: bool) {
         if std::mem::replace(&mut self.held, hold) != hold {
-            run.change(|tree, effects| tree.hold(self.core.id.index, hold, effects));
+            run.change(|tree, effects| {
+                if let Some(nursery) = tree.get(self.core.id) {
+                    tree.hold(nursery, hold, effects);
+                }
+            });
         }
     }
 
     /// How far the nursery has come. Also sees to what must happen before its end.
-    fn progress(&self, run: &Run, body_had_ended: bool) -> Progress {
+    fn progress(&self, run: &Run, nursery: Node, body_had_ended: bool) -> Progress {
         let core = self.core;
         if self.body_node.is_some() || core.living.get() > 0 || core.starting.get() > 0 {
             return Progress::Open;
@@ -229,12 +204,12 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
         if body_had_ended || run.take_budget() {
             return Progress::Over;
         }
-        run.change(|tree, effects| tree.signal(core.id.index, effects));
+        run.change(|tree, effects| tree.signal(nursery, effects));
         Progress::LastYield
     }
 
     /// What the nursery ends with, unless it has to wait to be dropped from above.
-    fn outcome(&mut self, run: &Run) -> Poll<Result<Option<X>, ErrorGroup<E>>> {
+    fn outcome(&mut self, run: &Run, nursery: Node) -> Poll<Result<Option<X>, ErrorGroup<E>>> {
         let core = self.core;
         let panics = std::mem::take(&mut *core.panics.borrow_mut());
         let errors = std::mem::take(&mut *core.errors.borrow_mut());
@@ -247,18 +222,13 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
         if let Some(group) = ErrorGroup::new(errors) {
             return Poll::Ready(Err(group));
         }
-        let cancelled_above = {
-            let tree = run.tree.borrow();
-            let node = tree.at(core.id.index);
-            node.parent != NONE && !node.shield && tree.at(node.parent).effective
-        };
         let may_complete = self.error_exit
             || !core.interrupted.get()
-            || (!cancelled_above && (self.value.is_some() || self.catch == Catch::Completes));
+            || (!nursery.is_cancelled_above() && (self.value.is_some() || self.catch == Catch::Completes));
         if may_complete {
             return Poll::Ready(Ok(self.value.take()));
         }
-        run.change(|tree, effects| tree.set_unwinding(core.id.index, true, effects));
+        run.change(|tree, effects| tree.set_unwinding(nursery, true, effects));
         Poll::Pending
     }
 
@@ -267,25 +237,19 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
         run: &Run,
         context: &Context<'_>,
     ) -> Poll<Result<Option<X>, ErrorGroup<E>>> {
-        let ready = self.begin_turn(run, context);
+        let (nursery, ready) = begin_turn(run, self.core.id, context, "nursery");
         let body_had_ended = self.body_node.is_none();
         for _ in 0..ready {
-            self.as_mut().step(run);
+            self.as_mut().step(run, nursery);
         }
         // SAFETY: nothing below moves the body: it is dropped in place.
         let this = unsafe { self.get_unchecked_mut() };
-        this.sweep(run);
-        let progress = this.progress(run, body_had_ended);
-        this.hold(run, progress == Progress::LastYield || this.is_unsettled(run));
-        if progress == Progress::Over { this.outcome(run) } else { Poll::Pending }
-    }
-
-    /// Whether children of a cancelled nursery still have a step to take: they were started, or granted
-    /// something, before they could meet the cancellation.
-    fn is_unsettled(&self, run: &Run) -> bool {
-        let mut tree = run.tree.borrow_mut();
-        let index = self.core.id.index;
-        tree.at(index).effective && tree.ready_len(index) > 0
+        if nursery.sweep.take() {
+            this.sweep(run);
+        }
+        let progress = this.progress(run, nursery, body_had_ended);
+        this.hold(run, progress == Progress::LastYield || is_unsettled(run, nursery));
+        if progress == Progress::Over { this.outcome(run, nursery) } else { Poll::Pending }
     }
 }
 
@@ -314,28 +278,24 @@ impl<B: Future, X, E> Drop for Driver<'_, B, X, E> {
     }
 }
 
+/// Whether children of a cancelled nursery still have a step to take: they were started, or granted something,
+/// before they could meet the cancellation.
+pub(crate) fn is_unsettled(run: &Run, nursery: Node) -> bool {
+    nursery.effective.get() && run.tree.ready_len(nursery) > 0
+}
+
 /// Begins a turn of a nursery: follows its future if that was moved, remembers whom to wake, and gives the
 /// number of ready children.
-pub(crate) fn begin_turn(run: &Run, id: NodeId, context: &Context<'_>, what: &str) -> u32 {
-    let known = match run.tree.borrow().get(id) {
-        None => wrong_run(what),
-        Some(node) => node.parent == run.current() && node.waker.will_wake(context.waker()),
-    };
-    if !known {
-        let waker = StoredWaker::new(context.waker());
-        let old = run.change(|tree, effects| {
-            tree.move_under(id.index, run.current(), effects);
-            std::mem::replace(&mut tree.at_mut(id.index).waker, waker)
-        });
-        drop(old);
-    }
-    let mut tree = run.tree.borrow_mut();
-    tree.unsignal(id.index);
-    let ready = tree.ready_len(id.index);
+#[inline]
+pub(crate) fn begin_turn(run: &Run, id: NodeId, context: &Context<'_>, what: &str) -> (Node, u32) {
+    let nursery = follow(run, id, context, what);
+    let tree = &run.tree;
+    tree.unsignal(nursery);
+    let ready = tree.ready_len(nursery);
     if ready > 1 && run.is_shuffled() {
-        tree.shuffle_ready(id.index, |bound| run.random_below(bound));
+        tree.shuffle_ready(nursery, |bound| run.random_below(bound));
     }
-    ready
+    (nursery, ready)
 }
 
 /// Says on stderr what a panic that is about to be resumed pushes aside.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use super::context;
 use super::run::{Panic, Run};
 use super::scope::follow;
-use super::tree::{Kind, NodeId};
+use super::header::{Kind, Node, NodeId};
 
 /// Runs `body`, then `cleanup`, however `body` is left: by completing, by being cancelled, or by a panic.
 ///
@@ -43,7 +43,7 @@ use super::tree::{Kind, NodeId};
 /// });
 /// ```
 pub fn finally<B: Future, C: Future<Output = ()>>(body: B, cleanup: C) -> impl Future<Output = B::Output> {
-    Finally { body: Some(body), cleanup: Some(cleanup), left: None, node: Node(None) }
+    Finally { body: Some(body), cleanup: Some(cleanup), left: None, place: Place(None) }
 }
 
 /// How the body was left.
@@ -58,13 +58,13 @@ struct Finally<B: Future, C> {
     body: Option<B>,
     cleanup: Option<C>,
     left: Option<Left<B::Output>>,
-    node: Node,
+    place: Place,
 }
 
 /// The node in the tree, once the future has been polled.
-struct Node(Option<NodeId>);
+struct Place(Option<NodeId>);
 
-impl Drop for Node {
+impl Drop for Place {
     fn drop(&mut self) {
         if let Some(id) = self.0.take() {
             context::try_with(|run| run.remove(id));
@@ -73,25 +73,25 @@ impl Drop for Node {
 }
 
 impl<B: Future, C: Future<Output = ()>> Finally<B, C> {
-    fn poll_body(&mut self, run: &Run, id: NodeId, context: &mut Context<'_>) -> Option<Left<B::Output>> {
+    fn poll_body(&mut self, run: &Run, node: Node, context: &mut Context<'_>) -> Option<Left<B::Output>> {
         let body = self.body.as_mut()?;
         // SAFETY: `self` is pinned (see `poll`), and the body is dropped in place.
         let body = unsafe { Pin::new_unchecked(body) };
         let polled = {
-            let _within = run.within(id.index);
+            let _within = run.within(node);
             catch_unwind(AssertUnwindSafe(|| body.poll(context)))
         };
         match polled {
             Ok(Poll::Ready(value)) => Some(Left::Value(value)),
-            Ok(Poll::Pending) => run.tree.borrow().at(id.index).may_drop().then_some(Left::Cancelled),
+            Ok(Poll::Pending) => node.may_drop().then_some(Left::Cancelled),
             Err(panic) => Some(Left::Panicked(panic)),
         }
     }
 
     /// Drops the body, and shields what follows.
-    fn leave_body(&mut self, run: &Run, id: NodeId, left: Left<B::Output>) {
+    fn leave_body(&mut self, run: &Run, node: Node, left: Left<B::Output>) {
         let dropped = {
-            let _within = run.within(id.index);
+            let _within = run.within(node);
             catch_unwind(AssertUnwindSafe(|| self.body = None))
         };
         self.left = Some(match (dropped, left) {
@@ -99,49 +99,49 @@ impl<B: Future, C: Future<Output = ()>> Finally<B, C> {
             // The first panic is the one that goes on; the hook has printed both.
             (Err(_), Left::Panicked(panic)) | (Err(panic), _) => Left::Panicked(panic),
         });
-        run.change(|tree, effects| tree.set_shield(id.index, true, effects));
+        run.change(|tree, effects| tree.set_shield(node, true, effects));
     }
 
-    fn poll_cleanup(&mut self, run: &Run, id: NodeId, context: &mut Context<'_>) -> Poll<()> {
+    fn poll_cleanup(&mut self, run: &Run, node: Node, context: &mut Context<'_>) -> Poll<()> {
         let Some(cleanup) = self.cleanup.as_mut() else { return Poll::Ready(()) };
         // SAFETY: as for the body.
         let cleanup = unsafe { Pin::new_unchecked(cleanup) };
-        let _within = run.within(id.index);
+        let _within = run.within(node);
         std::task::ready!(cleanup.poll(context));
         self.cleanup = None;
         Poll::Ready(())
     }
 
     fn poll_in(&mut self, run: &Run, context: &mut Context<'_>) -> Poll<B::Output> {
-        let id = *self.node.0.get_or_insert_with(|| {
+        let id = *self.place.0.get_or_insert_with(|| {
             run.change(|tree, effects| {
-                let id = tree.insert(run.current(), Kind::Finally);
-                tree.set_guards(id.index, true, effects);
-                id
+                let node = tree.insert(run.current(), Kind::Finally);
+                tree.set_guards(node, true, effects);
+                node.id()
             })
         });
-        follow(run, id, context, "`finally`");
+        let node = follow(run, id, context, "`finally`");
         if self.body.is_some() {
-            let Some(left) = self.poll_body(run, id, context) else { return Poll::Pending };
-            self.leave_body(run, id, left);
+            let Some(left) = self.poll_body(run, node, context) else { return Poll::Pending };
+            self.leave_body(run, node, left);
         }
-        std::task::ready!(self.poll_cleanup(run, id, context));
+        std::task::ready!(self.poll_cleanup(run, node, context));
         match self.left.take() {
             Some(Left::Value(value)) => {
-                drop(std::mem::replace(&mut self.node, Node(None)));
+                drop(std::mem::replace(&mut self.place, Place(None)));
                 Poll::Ready(value)
             }
             Some(Left::Panicked(panic)) => {
-                drop(std::mem::replace(&mut self.node, Node(None)));
+                drop(std::mem::replace(&mut self.place, Place(None)));
                 resume_unwind(panic)
             }
             // The cancellation goes on: whoever is above drops this.
             Some(Left::Cancelled) | None => {
                 self.left = Some(Left::Cancelled);
                 run.change(|tree, effects| {
-                    tree.set_guards(id.index, false, effects);
-                    tree.set_shield(id.index, false, effects);
-                    tree.set_unwinding(id.index, true, effects);
+                    tree.set_guards(node, false, effects);
+                    tree.set_shield(node, false, effects);
+                    tree.set_unwinding(node, true, effects);
                 });
                 Poll::Pending
             }

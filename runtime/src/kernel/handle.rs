@@ -11,7 +11,7 @@ use super::context;
 use super::reason::{CancelReason, CancelSource};
 use super::run::Run;
 use super::timers::{NEVER, Time};
-use super::tree::NodeId;
+use super::header::NodeId;
 
 /// When a scope that has not been entered yet is to end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,10 +76,10 @@ impl Handled {
     pub(crate) fn end(&self, caught: bool) {
         let State::Active(id) = *self.0.borrow() else { return };
         let remains = context::try_with(|run| {
-            let tree = run.tree.borrow();
+            let tree = &run.tree;
             tree.get(id).map(|node| Remains {
-                deadline: run.epoch().instant(node.deadline),
-                cancelled: node.reason.clone(),
+                deadline: run.epoch().instant(node.deadline.get()),
+                cancelled: node.reason(),
                 caught,
             })
         });
@@ -132,7 +132,7 @@ impl CancelHandle {
             State::Active(id) => *id,
             State::Unbound(Settings { cancelled, .. }) | State::Exited(Remains { cancelled, .. }) => {
                 let reason = || {
-                    let task = context::try_with(|run| run.tree.borrow().task_name(run.current()));
+                    let task = context::try_with(|run| run.tree.task_name(run.current()));
                     Rc::new(reason.from_task(task.flatten()))
                 };
                 cancelled.get_or_insert_with(reason);
@@ -150,9 +150,10 @@ impl CancelHandle {
         match &*self.scope.0.borrow() {
             State::Unbound(settings) => settings.cancelled.is_some(),
             State::Active(id) => self.at(*id, |run, id| {
-                let tree = run.tree.borrow();
+                let tree = &run.tree;
                 let node = tree.get(id)?;
-                Some(node.cancelled || (node.deadline != NEVER && node.deadline <= run.now()))
+                let deadline = node.deadline.get();
+                Some(node.cancelled.get() || (deadline != NEVER && deadline <= run.now()))
             }),
             State::Exited(remains) => remains.cancelled.is_some(),
         }
@@ -173,7 +174,7 @@ impl CancelHandle {
         let reason = match &*self.scope.0.borrow() {
             State::Unbound(settings) => settings.cancelled.clone(),
             State::Active(id) => {
-                context::try_with(|run| run.tree.borrow().get(*id).and_then(|node| node.reason.clone())).flatten()
+                context::try_with(|run| run.tree.get(*id).and_then(|node| node.reason())).flatten()
             }
             State::Exited(remains) => remains.cancelled.clone(),
         };
@@ -187,7 +188,7 @@ impl CancelHandle {
             State::Unbound(Settings { limit: Limit::At(deadline), .. }) => Some(*deadline),
             State::Unbound(_) => None,
             State::Active(id) => context::try_with(|run| {
-                let deadline = run.tree.borrow().get(*id).map_or(NEVER, |node| node.deadline);
+                let deadline = run.tree.get(*id).map_or(NEVER, |node| node.deadline.get());
                 run.epoch().instant(deadline)
             })
             .flatten(),
@@ -248,8 +249,8 @@ impl CancelHandle {
         };
         context::try_with(|run| {
             run.change(|tree, effects| {
-                if tree.get(node).is_some() {
-                    tree.set_shield(node.index, shield, effects);
+                if let Some(node) = tree.get(node) {
+                    tree.set_shield(node, shield, effects);
                 }
             });
         });
@@ -259,7 +260,7 @@ impl CancelHandle {
     pub fn is_shielded(&self) -> bool {
         match &*self.scope.0.borrow() {
             State::Unbound(settings) => settings.shield,
-            State::Active(id) => self.at(*id, |run, id| Some(run.tree.borrow().get(id)?.shield)),
+            State::Active(id) => self.at(*id, |run, id| Some(run.tree.get(id)?.shield.get())),
             State::Exited(_) => false,
         }
     }

@@ -19,6 +19,7 @@ pub(crate) mod driver;
 pub(crate) mod finally;
 pub(crate) mod group;
 pub(crate) mod handle;
+pub(crate) mod header;
 pub(crate) mod inbox;
 pub(crate) mod interrupt;
 pub(crate) mod nursery;

@@ -43,7 +43,9 @@ pub struct Nursery<'scope, 'env: 'scope, E = Infallible> {
     core: Core<E>,
     /// Invariant, so that the nursery can't pretend to live longer or shorter than it does.
     scope: PhantomData<std::cell::Cell<&'scope ()>>,
-    env: PhantomData<std::cell::Cell<&'env ()>>,
+    /// `E` outlives `'env`, and says so: with two unrelated regions above `'scope` the compiler would ask that what
+    /// a task borrows be `'static`.
+    env: PhantomData<std::cell::Cell<&'env E>>,
 }
 
 impl<'scope, E> Nursery<'scope, '_, E> {
@@ -356,6 +358,7 @@ where
 #[track_caller]
 pub fn open_try_nursery<'env, T, E, F>(body: F) -> impl Future<Output = Result<T, ErrorGroup<E>>>
 where
+    E: 'env,
     F: for<'scope> AsyncFnOnce(&'scope Nursery<'scope, 'env, E>) -> Result<T, E>,
 {
     let location = Location::caller();
@@ -432,6 +435,7 @@ pub mod expansion {
     #[track_caller]
     pub fn try_nursery<'env, X, E, F>(body: F) -> impl Future<Output = Result<X, ErrorGroup<E>>>
     where
+        E: 'env,
         F: for<'scope> AsyncFnOnce(&'scope Nursery<'scope, 'env, E>) -> Result<X, E>,
     {
         open_try_nursery(body)
@@ -441,6 +445,7 @@ pub mod expansion {
     #[track_caller]
     pub fn try_nursery_scoped<'env, X, E, F>(body: F) -> impl Future<Output = Result<Option<X>, ErrorGroup<E>>>
     where
+        E: 'env,
         F: for<'scope> AsyncFnOnce(&'scope Nursery<'scope, 'env, E>, CancelHandle) -> Result<X, E>,
     {
         let location = Location::caller();

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use super::context;
 use super::run::{Run, wrong_run};
 use super::scope::follow;
-use super::tree::{Kind, NodeId};
+use super::header::NodeId;
 use super::waker::StoredWaker;
 
 /// What an operation says when it is to be cancelled.
@@ -134,8 +134,8 @@ impl<T> Rescheduler<T> {
 fn release(id: NodeId) {
     context::try_with(|run| {
         run.change(|tree, effects| {
-            if tree.get(id).is_some() {
-                tree.set_guards(id.index, false, effects);
+            if let Some(node) = tree.get(id) {
+                tree.set_guards(node, false, effects);
             }
         });
     });
@@ -162,9 +162,9 @@ impl<T> Parked<T> {
         let cancelled = run.is_cancelled_here();
         let id = run.change(|tree, effects| {
             let abort = (!cancelled).then(|| Rc::clone(&on_cancel));
-            let id = tree.insert(run.current(), Kind::Operation { abort });
-            tree.set_guards(id.index, true, effects);
-            id
+            let node = tree.insert_operation(run.current(), abort);
+            tree.set_guards(node, true, effects);
+            node.id()
         });
         node.set(Some(id));
         self.node = Some(id);

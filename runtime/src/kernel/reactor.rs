@@ -4,11 +4,15 @@
 //! system call says that it would block, so that no wake-up is lost between looking and waiting; everything happens
 //! on one thread, so there is nothing in between. A descriptor has one registration, however many handles use it:
 //! the table by number makes waiting for a socket of ours through `wait_readable` possible.
+//!
+//! The system knows better than the table which descriptor a number means today, since numbers are given out anew:
+//! it is asked to watch every descriptor that comes in, and only its "I do already" joins a registration of the table.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,16 +23,25 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Token};
 use slab::Slab;
 
-use super::checkpoint::{checkpoint_if_cancelled, schedule_point};
+use super::checkpoint::{checkpoint_if_cancelled, free_checkpoint};
 use super::context;
 use super::run::{Run, wrong_run};
-use super::tree::NodeId;
+use super::header::NodeId;
 use super::waker::StoredWaker;
 
 /// How many events one system call can bring.
 const EVENTS: usize = 1024;
 /// The token of the kick that other threads give.
 const KICK: Token = Token(usize::MAX);
+/// What every descriptor is watched for.
+const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+/// And what one is watched for that may have urgent data; where the system can't, nothing more.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const BOTH_AND_URGENT: Interest = BOTH.add(Interest::PRIORITY);
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const BOTH_AND_URGENT: Interest = BOTH;
+/// Whether the system can.
+const REPORTS_URGENT: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 /// Which way data goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,13 +51,19 @@ pub(crate) enum Direction {
 }
 
 /// One direction of one descriptor.
-#[derive(Default)]
 struct Side {
-    /// An edge has come, and no call has found the descriptor blocked since.
+    /// No call has found the descriptor blocked since it was registered, or since the last edge.
     ready: bool,
-    /// The other end is gone in this direction: it stays ready for good.
-    closed: bool,
+    /// A call that gives less than was asked for proves nothing: the other end is gone in this direction, so that the
+    /// call after it gives the end or an error, or there is urgent data, before which a read stops.
+    stays_ready: bool,
     waiter: Option<Waiter>,
+}
+
+impl Default for Side {
+    fn default() -> Self {
+        Self { ready: true, stays_ready: false, waiter: None }
+    }
 }
 
 struct Waiter {
@@ -64,8 +83,12 @@ enum WaitEnd {
 struct Watched {
     fd: RawFd,
     serial: u64,
+    /// The descriptor was closed, or is about to be: its number may mean another one by now.
+    detached: bool,
     /// Handles and waits that use the registration.
     users: usize,
+    /// A read that gives less than was asked for may have stopped before urgent data, of which we would not be told.
+    short_proves_nothing: bool,
     read: Side,
     write: Side,
 }
@@ -146,9 +169,12 @@ impl Reactor {
                 // A registration that is gone can't have an event in a later call, so an index that is taken again
                 // gets at worst one event too many, which every user must expect anyway.
                 let Some(source) = watched.get_mut(event.token().0) else { continue };
+                if source.detached {
+                    continue;
+                }
                 let failed = event.is_error();
-                source.read.closed |= event.is_read_closed();
-                source.write.closed |= event.is_write_closed();
+                source.read.stays_ready |= event.is_read_closed() || event.is_priority();
+                source.write.stays_ready |= event.is_write_closed();
                 if event.is_readable() || event.is_read_closed() || failed {
                     woken.extend(source.read.set_ready(&is_cancelled));
                 }
@@ -165,41 +191,60 @@ impl Reactor {
         count
     }
 
-    /// Watches a descriptor, or joins those who do already.
-    pub(crate) fn register(&self, fd: RawFd) -> io::Result<SourceKey> {
+    /// Watches a descriptor, or joins those who do already. `urgent`: a short read may be due to urgent data.
+    fn register(&self, fd: RawFd, urgent: bool) -> io::Result<SourceKey> {
+        let interest = if urgent { BOTH_AND_URGENT } else { BOTH };
         let known = self.by_fd.borrow().get(&fd).copied();
-        if let Some(index) = known {
-            if let Some(source) = self.watched.borrow_mut().get_mut(index) {
-                source.users += 1;
-                return Ok(SourceKey { index, serial: source.serial });
-            }
-        }
         let mut watched = self.watched.borrow_mut();
         let entry = watched.vacant_entry();
         let index = entry.key();
         let poll = self.poll.borrow();
-        poll.registry().register(&mut SourceFd(&fd), Token(index), Interest::READABLE | Interest::WRITABLE)?;
+        match poll.registry().register(&mut SourceFd(&fd), Token(index), interest) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if let Some(source) = known.and_then(|index| watched.get_mut(index).map(|source| (index, source))) {
+                    let (index, source) = source;
+                    source.users += 1;
+                    return Ok(SourceKey { index, serial: source.serial });
+                }
+                // It was closed behind our back while a duplicate kept it open, and has its old number again.
+                poll.registry().reregister(&mut SourceFd(&fd), Token(index), interest)?;
+            }
+            Err(error) => return Err(error),
+        }
         let serial = self.next_serial.get();
         self.next_serial.set(serial + 1);
-        entry.insert(Watched { fd, serial, users: 1, read: Side::default(), write: Side::default() });
+        watched.vacant_entry().insert(Watched {
+            fd,
+            serial,
+            detached: false,
+            users: 1,
+            short_proves_nothing: urgent && !REPORTS_URGENT,
+            read: Side::default(),
+            write: Side::default(),
+        });
+        drop(watched);
         self.by_fd.borrow_mut().insert(fd, index);
+        if let Some(stale) = known {
+            // The system did not watch this descriptor, so the one that had the number before was closed behind our
+            // back.
+            self.detach(stale);
+        }
         Ok(SourceKey { index, serial })
     }
 
-    /// Has the system report anew what a descriptor is ready for: its edges may have been used up by others.
+    /// Has the system report anew what a descriptor is ready for, if it has been watched for longer than just now: its
+    /// edges may have been used up by others.
     fn rearm(&self, key: SourceKey) -> io::Result<()> {
-        let fd = match self.watched.borrow().get(key.index) {
-            Some(source) => source.fd,
-            None => return Ok(()),
-        };
-        let (poll, interest) = (self.poll.borrow(), Interest::READABLE | Interest::WRITABLE);
-        match poll.registry().reregister(&mut SourceFd(&fd), Token(key.index), interest) {
-            // The descriptor was closed behind our back, and its number has been given out anew.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                poll.registry().register(&mut SourceFd(&fd), Token(key.index), interest)
+        let fd = match self.watched.borrow_mut().get_mut(key.index) {
+            Some(source) if source.users > 1 => {
+                // Urgent data is not what this one waits for, so from now on we are not told of it.
+                source.short_proves_nothing = true;
+                source.fd
             }
-            result => result,
-        }
+            _ => return Ok(()),
+        };
+        self.poll.borrow().registry().reregister(&mut SourceFd(&fd), Token(key.index), BOTH)
     }
 
     /// Stops using a registration; the last one to do so ends it.
@@ -211,12 +256,27 @@ impl Reactor {
             return;
         }
         let source = watched.remove(key.index);
-        self.by_fd.borrow_mut().remove(&source.fd);
         drop(watched);
-        // Fails if the descriptor was closed behind our back, which took it out already.
-        let _ = self.poll.borrow().registry().deregister(&mut SourceFd(&source.fd));
+        if !source.detached {
+            self.by_fd.borrow_mut().remove(&source.fd);
+            // Fails if the descriptor was closed behind our back, which took it out already.
+            let _ = self.poll.borrow().registry().deregister(&mut SourceFd(&source.fd));
+        }
         // Foreign wakers go when nothing is borrowed.
         drop(source);
+    }
+
+    /// Ends every wait of a registration whose number no longer, or soon no longer, means its descriptor.
+    fn detach(&self, index: usize) {
+        let mut woken = Vec::new();
+        if let Some(source) = self.watched.borrow_mut().get_mut(index) {
+            source.detached = true;
+            woken.extend(source.read.end(WaitEnd::Closed));
+            woken.extend(source.write.end(WaitEnd::Closed));
+        }
+        for waker in woken {
+            waker.wake();
+        }
     }
 
     /// Whether a call in this direction is worth trying: false once one has said that it would block.
@@ -224,9 +284,25 @@ impl Reactor {
         self.with(key, direction, |side| side.ready).unwrap_or(true)
     }
 
-    /// A call has found the descriptor blocked, or drained.
-    pub(crate) fn clear_ready(&self, key: SourceKey, direction: Direction) {
-        self.with(key, direction, |side| side.ready = side.closed);
+    /// A call has found the descriptor blocked: there will be an edge when it no longer is.
+    pub(crate) fn blocked(&self, key: SourceKey, direction: Direction) {
+        self.with(key, direction, |side| {
+            side.ready = false;
+            side.stays_ready = false;
+        });
+    }
+
+    /// A call got or gave less than it could have: the next one would block, so that it need not be made.
+    pub(crate) fn drained(&self, key: SourceKey, direction: Direction) {
+        let mut watched = self.watched.borrow_mut();
+        let Some(source) = watched.get_mut(key.index).filter(|source| source.serial == key.serial) else { return };
+        let proof = !source.short_proves_nothing || direction == Direction::Write;
+        let side = source.side(direction);
+        side.ready &= side.stays_ready || !proof;
+    }
+
+    fn is_detached(&self, key: SourceKey) -> bool {
+        self.watched.borrow().get(key.index).is_none_or(|source| source.serial != key.serial || source.detached)
     }
 
     fn with<R>(&self, key: SourceKey, direction: Direction, f: impl FnOnce(&mut Side) -> R) -> Option<R> {
@@ -235,18 +311,12 @@ impl Reactor {
         Some(f(source.side(direction)))
     }
 
-    /// Ends every wait for a descriptor, as [`notify_closing`] promises.
+    /// Ends every wait for a descriptor, as [`notify_closing`] promises, and forgets its number.
     fn close(&self, fd: RawFd) {
-        let mut woken = Vec::new();
-        if let Some(index) = self.by_fd.borrow().get(&fd) {
-            if let Some(source) = self.watched.borrow_mut().get_mut(*index) {
-                woken.extend(source.read.end(WaitEnd::Closed));
-                woken.extend(source.write.end(WaitEnd::Closed));
-            }
-        }
-        for waker in woken {
-            waker.wake();
-        }
+        let Some(index) = self.by_fd.borrow_mut().remove(&fd) else { return };
+        // Fails if the caller has closed it already, which took it out.
+        let _ = self.poll.borrow().registry().deregister(&mut SourceFd(&fd));
+        self.detach(index);
     }
 }
 
@@ -309,8 +379,10 @@ impl Wait {
         }
         let reactor = &run.reactor;
         let Some(number) = self.number else { return self.begin(run, context) };
-        let over = reactor.with(self.key, self.direction, |side| {
-            side.waiter.as_ref().filter(|waiter| waiter.number == number).and_then(|waiter| waiter.ended)
+        let over = reactor.with(self.key, self.direction, |side| match &side.waiter {
+            Some(waiter) if waiter.number == number => waiter.ended,
+            // Another has taken the place, which only a wait that has ended leaves.
+            _ => Some(WaitEnd::Ready),
         });
         match over.flatten() {
             Some(WaitEnd::Ready) => return Poll::Ready(Ok(())),
@@ -336,20 +408,25 @@ impl Wait {
     }
 
     fn begin(&mut self, run: &Run, context: &Context<'_>) -> Poll<io::Result<()>> {
+        if run.is_cancelled_here() {
+            run.park_cancelled(context);
+        }
         let (waker, node) = (StoredWaker::new(context.waker()), run.current_id());
         let reactor = &run.reactor;
+        if reactor.is_detached(self.key) {
+            return Poll::Ready(Err(io::Error::other(ClosedResourceError)));
+        }
         let number = reactor.next_serial.get();
         reactor.next_serial.set(number + 1);
-        let begun = reactor.with(self.key, self.direction, |side| {
-            if side.waiter.is_some() {
-                return Err(io::Error::other(BusyResourceError));
-            }
-            side.waiter = Some(Waiter { number, node, waker, ended: None });
-            Ok(())
+        let begun = reactor.with(self.key, self.direction, |side| match &side.waiter {
+            // A wait that has ended is over for everybody else, even if its task has not run since.
+            Some(waiter) if waiter.ended.is_none() => Err(waker),
+            _ => Ok(side.waiter.replace(Waiter { number, node, waker, ended: None })),
         });
         match begun {
-            Some(Err(busy)) => Poll::Ready(Err(busy)),
-            Some(Ok(())) => {
+            // What comes back may be a foreign waker, which goes when nothing is borrowed.
+            Some(Err(_)) => Poll::Ready(Err(io::Error::other(BusyResourceError))),
+            Some(Ok(_)) => {
                 self.number = Some(number);
                 reactor.waiters.set(reactor.waiters.get() + 1);
                 Poll::Pending
@@ -387,18 +464,20 @@ impl Drop for Wait {
 
 /// A registered descriptor of a resource; ends its registration when dropped.
 ///
-/// The descriptor must outlive it.
+/// The descriptor must outlive it. Neither can go to another thread, since the run does not.
 #[derive(Debug)]
 pub(crate) struct Registration {
     key: SourceKey,
     run: u64,
+    on_this_thread: PhantomData<*const ()>,
 }
 
 impl Registration {
-    /// Registers a descriptor with the current run.
-    pub(crate) fn new(fd: &impl AsRawFd) -> io::Result<Self> {
+    /// Registers a descriptor with the current run. `urgent`: it is one that may have urgent data.
+    pub(crate) fn new(fd: &impl AsRawFd, urgent: bool) -> io::Result<Self> {
         context::with(|run| {
-            Ok(Self { key: run.reactor.register(fd.as_raw_fd())?, run: run.opened.run })
+            let key = run.reactor.register(fd.as_raw_fd(), urgent)?;
+            Ok(Self { key, run: run.opened.run, on_this_thread: PhantomData })
         })
     }
 
@@ -411,31 +490,32 @@ impl Registration {
         })
     }
 
-    /// Repeats a non-blocking call until it does not say `WouldBlock`, waiting for readiness in between. A checkpoint:
-    /// nothing is called when cancelled.
+    /// Makes a non-blocking call, as soon as it does not say `WouldBlock`. A checkpoint: nothing is called when
+    /// cancelled, and nothing is awaited once the call has succeeded, so that whoever drops this future loses nothing.
     ///
-    /// `drained` says of a result that the descriptor has nothing more to give for now.
+    /// `drained` says of a result that it is less than was asked for, so that the next call would block.
     pub(crate) async fn io<T>(
         &self,
         direction: Direction,
         mut call: impl FnMut() -> io::Result<T>,
         drained: impl Fn(&T) -> bool,
     ) -> io::Result<T> {
-        checkpoint_if_cancelled().await;
-        let mut waited = false;
+        if self.is_ready(direction) {
+            // The yield comes before the call, since after it there must not be one.
+            free_checkpoint().await;
+        } else {
+            checkpoint_if_cancelled().await;
+        }
         loop {
+            if !self.is_ready(direction) {
+                self.wait(direction).await?;
+            }
             match call() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.wait(direction).await?;
-                    waited = true;
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.blocked(direction),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => {
                     if result.as_ref().is_ok_and(&drained) {
-                        self.with(|run| run.reactor.clear_ready(self.key, direction));
-                    }
-                    if !waited {
-                        schedule_point().await;
+                        self.with(|run| run.reactor.drained(self.key, direction));
                     }
                     return result;
                 }
@@ -443,12 +523,14 @@ impl Registration {
         }
     }
 
-    /// Waits until a call in this direction is worth trying again, after one said that it would block.
+    /// A call in this direction has said that it would block, or is known to: it is made again after the next edge.
+    pub(crate) fn blocked(&self, direction: Direction) {
+        self.with(|run| run.reactor.blocked(self.key, direction));
+    }
+
+    /// Waits for the next edge, after a call in this direction said that it would block.
     async fn wait(&self, direction: Direction) -> io::Result<()> {
-        let wait = self.with(|run| {
-            run.reactor.clear_ready(self.key, direction);
-            Wait::new(run, self.key, direction)
-        });
+        let wait = self.with(|run| Wait::new(run, self.key, direction));
         wait.await
     }
 
@@ -459,12 +541,13 @@ impl Registration {
 
     /// Waits until the descriptor is, as far as is known, ready in this direction. A checkpoint.
     pub(crate) async fn ready(&self, direction: Direction) -> io::Result<()> {
-        checkpoint_if_cancelled().await;
         if self.is_ready(direction) {
-            schedule_point().await;
+            free_checkpoint().await;
             return Ok(());
         }
-        self.wait(direction).await
+        checkpoint_if_cancelled().await;
+        // It can have become ready if a cancellation was taken back.
+        if self.is_ready(direction) { Ok(()) } else { self.wait(direction).await }
     }
 }
 
@@ -526,10 +609,10 @@ pub fn notify_closing(fd: &impl AsFd) {
 
 async fn wait_fd(fd: &impl AsFd, direction: Direction) -> io::Result<()> {
     checkpoint_if_cancelled().await;
-    let registration = Registration::new(&fd.as_fd())?;
+    let registration = Registration::new(&fd.as_fd(), false)?;
     let wait = context::with(|run| {
         // What the descriptor was ready for before is not known to be so now: ask the system again.
-        run.reactor.clear_ready(registration.key, direction);
+        run.reactor.blocked(registration.key, direction);
         run.reactor.rearm(registration.key)?;
         io::Result::Ok(Wait::new(run, registration.key, direction))
     })?;

@@ -17,9 +17,10 @@ use super::clock::{Clock, Epoch, SystemClock};
 use super::inbox::{self, Note, Opened};
 use super::reactor::Reactor;
 use super::reason::{CancelReason, CancelSource};
-use super::timers::{NO_TIMER, Target, Time, Timers};
+use super::timers::{NEVER, NO_TIMER, Target, Time, Timers};
 use super::token::Outstanding;
-use super::tree::{Effects, NodeId, Tree};
+use super::header::{Node, NodeId};
+use super::tree::{Effects, Tree};
 use super::waker::waker;
 use super::word::Word;
 use super::{context, deadlock, system};
@@ -36,7 +37,7 @@ pub(crate) struct Run {
     /// The run part of this run's words.
     pub(crate) slot: u16,
     pub(crate) opened: Opened,
-    pub(crate) tree: RefCell<Tree>,
+    pub(crate) tree: Tree,
     pub(crate) timers: RefCell<Timers>,
     pub(crate) reactor: Reactor,
     pub(crate) blocked: Blocked,
@@ -47,7 +48,7 @@ pub(crate) struct Run {
     clock_is_virtual: bool,
     epoch: Epoch,
     /// The node that is being polled.
-    current: Cell<u32>,
+    current: Cell<Node>,
     /// How many operations that need not wait the current step may still complete.
     budget: Cell<u32>,
     budget_per_step: u32,
@@ -68,9 +69,11 @@ impl Run {
         let clock = builder.clock.unwrap_or_else(|| Box::new(SystemClock));
         clock.start();
         let epoch = Epoch::new(clock.now());
+        let tree = Tree::new(opened.run, opened.slot);
         Self {
             slot: opened.slot,
-            tree: RefCell::new(Tree::new(opened.run, opened.slot)),
+            current: Cell::new(tree.root),
+            tree,
             opened,
             timers: RefCell::default(),
             reactor,
@@ -80,7 +83,6 @@ impl Run {
             clock,
             clock_is_virtual,
             epoch,
-            current: Cell::new(Tree::ROOT),
             budget: Cell::new(0),
             budget_per_step: builder.checkpoint_budget.saturating_sub(1),
             steps: Cell::new(0),
@@ -94,9 +96,9 @@ impl Run {
 
     /// Changes the tree, then runs what follows from the change.
     #[inline]
-    pub(crate) fn change<R>(&self, f: impl FnOnce(&mut Tree, &mut Effects) -> R) -> R {
+    pub(crate) fn change<R>(&self, f: impl FnOnce(&Tree, &mut Effects) -> R) -> R {
         let mut effects = Effects::default();
-        let result = f(&mut self.tree.borrow_mut(), &mut effects);
+        let result = f(&self.tree, &mut effects);
         effects.run();
         result
     }
@@ -107,52 +109,51 @@ impl Run {
     }
 
     pub(crate) fn note_clone(&self, word: Word, change: i32) {
-        self.tree.borrow_mut().note_clone(word, change);
+        self.tree.note_clone(word, change);
     }
 
     /// Cancels a node, if it is still there, on behalf of the current task.
     pub(crate) fn cancel(&self, id: NodeId, reason: CancelReason) {
         self.change(|tree, effects| {
             let task = tree.task_name(self.current.get());
-            if tree.get(id).is_some() {
-                tree.cancel(id.index, || reason.from_task(task), effects);
+            if let Some(node) = tree.get(id) {
+                tree.cancel(node, || reason.from_task(task), effects);
             }
         });
     }
 
     /// Removes a node and its timer; does nothing if it is gone.
     pub(crate) fn remove(&self, id: NodeId) {
-        let node = self.change(|tree, effects| tree.remove(id, effects));
-        let timer = node.as_ref().map_or(NO_TIMER, |node| node.timer);
-        if timer != NO_TIMER {
-            drop(self.timers.borrow_mut().remove(timer));
+        let Some(removed) = self.change(|tree, effects| tree.remove(id, effects)) else { return };
+        if removed.timer != NO_TIMER {
+            drop(self.timers.borrow_mut().remove(removed.timer));
         }
-        // What is left of the node may hold the last count of a foreign waker: it goes when nothing is borrowed.
-        drop(node);
+        // May hold the last count of a foreign waker: it goes when nothing is borrowed.
+        drop(removed.details);
     }
 
-    /// The index of the node that is being polled.
+    /// The node that is being polled.
     #[inline]
-    pub(crate) fn current(&self) -> u32 {
+    pub(crate) fn current(&self) -> Node {
         self.current.get()
     }
 
     /// The name of the node that is being polled.
     #[inline]
     pub(crate) fn current_id(&self) -> NodeId {
-        self.tree.borrow().id(self.current.get())
+        self.current.get().id()
     }
 
     /// Makes a node the one that is being polled, until the guard is dropped.
     #[inline]
-    pub(crate) fn within(&self, index: u32) -> Within<'_> {
-        Within { run: self, previous: self.current.replace(index) }
+    pub(crate) fn within(&self, node: Node) -> Within<'_> {
+        Within { run: self, previous: self.current.replace(node) }
     }
 
     /// Whether the code that is being polled is effectively cancelled.
     #[inline]
     pub(crate) fn is_cancelled_here(&self) -> bool {
-        self.tree.borrow().at(self.current.get()).effective
+        self.current.get().effective.get()
     }
 
     // ------------------------------------------------------------------ steps
@@ -209,17 +210,17 @@ impl Run {
 
     /// Sets the deadline of a scope or nursery, and its timer.
     pub(crate) fn set_deadline(&self, id: NodeId, deadline: Time) {
-        let mut tree = self.tree.borrow_mut();
+        let tree = &self.tree;
         let mut timers = self.timers.borrow_mut();
-        let Some(node) = tree.get_mut(id) else { return };
-        node.deadline = deadline;
-        let old = std::mem::replace(&mut node.timer, NO_TIMER);
+        let Some(node) = tree.get(id) else { return };
+        node.deadline.set(deadline);
+        let old = node.timer.replace(NO_TIMER);
         if old != NO_TIMER {
             // The target of a scope's timer is plain data: dropping it here runs no foreign code.
             drop(timers.remove(old));
         }
-        if deadline != super::timers::NEVER && !node.cancelled {
-            node.timer = timers.insert(deadline, Target::Scope(id));
+        if deadline != NEVER && !node.cancelled.get() {
+            node.timer.set(timers.insert(deadline, Target::Scope(id)));
         }
     }
 
@@ -235,9 +236,9 @@ impl Run {
                 None => return,
                 Some(Target::Sleeper(waker)) => waker.wake(),
                 Some(Target::Scope(id)) => self.change(|tree, effects| {
-                    if let Some(node) = tree.get_mut(id) {
-                        node.timer = NO_TIMER;
-                        tree.cancel(id.index, || CancelReason::new(CancelSource::Deadline), effects);
+                    if let Some(node) = tree.get(id) {
+                        node.timer.set(NO_TIMER);
+                        tree.cancel(node, || CancelReason::new(CancelSource::Deadline), effects);
                     }
                 }),
             }
@@ -253,7 +254,7 @@ impl Run {
     // ------------------------------------------------------------------ the loop
 
     fn is_runnable(&self) -> bool {
-        self.tree.borrow().root_woken
+        self.tree.root_woken.get()
     }
 
     /// Takes what other threads have left.
@@ -279,7 +280,7 @@ impl Run {
         let events = if self.reactor.is_empty() && timeout == Some(Duration::ZERO) {
             0
         } else {
-            self.reactor.turn(timeout, |node| self.tree.borrow().is_effective(node))
+            self.reactor.turn(timeout, |node| self.tree.is_effective(node))
         };
         self.read_mail();
         self.expire();
@@ -289,11 +290,7 @@ impl Run {
     /// Polls the root until it is done.
     fn drive<F: Future>(&self, root: F) -> F::Output {
         let mut root = pin!(root);
-        let word = {
-            let tree = self.tree.borrow();
-            tree.word(tree.id(Tree::ROOT))
-        };
-        let waker = waker(word);
+        let waker = waker(self.tree.word(self.tree.root));
         let mut context = Context::from_waker(&waker);
         loop {
             if self.is_runnable() {
@@ -302,7 +299,7 @@ impl Run {
                 } else if self.clock_is_virtual {
                     self.expire();
                 }
-                self.tree.borrow_mut().root_woken = false;
+                self.tree.root_woken.set(false);
                 if let Poll::Ready(output) = root.as_mut().poll(&mut context) {
                     return output;
                 }
@@ -365,7 +362,7 @@ impl Run {
     fn check_deadlock(&self) {
         let can_be_woken = self.reactor.has_waiters()
             || self.outstanding.any()
-            || self.tree.borrow().foreign_clones > 0
+            || self.tree.foreign_clones.get() > 0
             || self.deadlock_reported.get();
         if !can_be_woken {
             self.deadlock_reported.set(true);
@@ -377,7 +374,7 @@ impl Run {
 /// Restores the node that was being polled before.
 pub(crate) struct Within<'run> {
     run: &'run Run,
-    previous: u32,
+    previous: Node,
 }
 
 impl Drop for Within<'_> {
@@ -556,7 +553,7 @@ impl Builder {
 impl Run {
     /// Whether the node belongs to this run (and still exists).
     pub(crate) fn has(&self, id: NodeId) -> bool {
-        self.tree.borrow().get(id).is_some()
+        self.tree.get(id).is_some()
     }
 }
 

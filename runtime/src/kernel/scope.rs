@@ -5,7 +5,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::context;
@@ -13,8 +13,8 @@ use super::handle::{CancelHandle, Handled, Limit, Settings, deadline_of};
 use super::reason::{CancelReason, CancelSource};
 use super::run::{Run, wrong_run};
 use super::timers::{NEVER, NO_TIMER};
-use super::tree::{Kind, NONE, NodeId};
-use super::waker::StoredWaker;
+use super::header::{Kind, Node, NodeId};
+use super::waker::{StoredWaker, word_of};
 
 /// A region of code that can be cancelled as a whole: from outside, through its [`handle`](Self::handle), or by
 /// its own deadline.
@@ -156,17 +156,18 @@ impl Place {
             Config::Handled(handled) => (handled.settings(), Some(handled)),
         };
         let deadline = deadline_of(settings.limit, run);
-        let id = run.change(|tree, effects| {
-            let id = tree.insert(run.current(), Kind::Scope);
-            tree.at_mut(id.index).deadline = deadline;
+        let node = run.change(|tree, effects| {
+            let node = tree.insert(run.current(), Kind::Scope);
+            node.deadline.set(deadline);
             if settings.shield {
-                tree.set_shield(id.index, true, effects);
+                tree.set_shield(node, true, effects);
             }
             if let Some(reason) = settings.cancelled {
-                tree.cancel(id.index, || (*reason).clone(), effects);
+                tree.cancel(node, || (*reason).clone(), effects);
             }
-            id
+            node
         });
+        let id = node.id();
         if let Some(handled) = &handled {
             handled.bind(id);
         }
@@ -175,7 +176,7 @@ impl Place {
         // A deadline that has passed cancels on entry, as in Trio: the first checkpoint inside meets it.
         if deadline != NEVER && deadline <= run.now() {
             run.change(|tree, effects| {
-                tree.cancel(id.index, || CancelReason::new(CancelSource::Deadline), effects);
+                tree.cancel(node, || CancelReason::new(CancelSource::Deadline), effects);
             });
         }
         id
@@ -184,18 +185,23 @@ impl Place {
 
 /// Follows a scope-like future if it was moved to another place in the tree, and remembers whom to wake when its
 /// cancel status changes.
-pub(crate) fn follow(run: &Run, id: NodeId, context: &Context<'_>, what: &str) {
-    let known = match run.tree.borrow().get(id) {
-        None => wrong_run(what),
-        Some(node) => node.parent == run.current() && node.waker.will_wake(context.waker()),
-    };
-    if known {
-        return;
+#[inline]
+pub(crate) fn follow(run: &Run, id: NodeId, context: &Context<'_>, what: &str) -> Node {
+    let Some(node) = run.tree.get(id) else { wrong_run(what) };
+    let waker = context.waker();
+    let known = run.tree.is_owner(node, waker, word_of(waker));
+    if !known || node.parent.get() != Some(run.current()) {
+        refollow(run, node, waker);
     }
-    let waker = StoredWaker::new(context.waker());
+    node
+}
+
+#[cold]
+fn refollow(run: &Run, node: Node, waker: &Waker) {
+    let waker = StoredWaker::new(waker);
     let old = run.change(|tree, effects| {
-        tree.move_under(id.index, run.current(), effects);
-        std::mem::replace(&mut tree.at_mut(id.index).waker, waker)
+        tree.move_under(node, run.current(), effects);
+        tree.set_owner(node, waker)
     });
     drop(old);
 }
@@ -218,50 +224,46 @@ impl<F: Future, O> Scoped<F, F::Output, O> {
             (None, Some(config)) => this.place.enter(run, config),
             (None, None) => panic!("a cancel scope was polled after it had completed"),
         };
-        follow(run, id, context, "cancel scope");
-        let Some(future) = &mut this.future else { return this.dropped(run, id) };
+        let node = follow(run, id, context, "cancel scope");
+        let Some(future) = &mut this.future else { return this.dropped(run, node) };
         // SAFETY: as above.
         let future = unsafe { Pin::new_unchecked(future) };
         let polled = {
-            let _within = run.within(id.index);
+            let _within = run.within(node);
             future.poll(context)
         };
         if let Poll::Ready(output) = polled {
             this.leave();
             return Poll::Ready((this.finish)(Some(output)));
         }
-        let (may_drop, timer_due) = {
-            let tree = run.tree.borrow();
-            let node = tree.at(id.index);
-            let timer_due = node.deadline != NEVER && node.timer == NO_TIMER && !node.cancelled;
-            (node.may_drop() && catches_or_unwinds(run, id), timer_due.then_some(node.deadline))
-        };
-        if may_drop {
+        // A scope that is only cancelled from above leaves the dropping to that one; one that is not cancelled at all
+        // drops what was interrupted in it and may not go on.
+        if node.may_drop() && (catches(node) || !node.effective.get()) {
             let dropped = {
-                let _within = run.within(id.index);
+                let _within = run.within(node);
                 catch_unwind(AssertUnwindSafe(|| this.future = None))
             };
             if let Err(panic) = dropped {
                 this.leave();
                 resume_unwind(panic);
             }
-            return this.dropped(run, id);
+            return this.dropped(run, node);
         }
         // The timer is set only now: a scope whose code never parks costs none.
-        if let Some(deadline) = timer_due {
-            run.set_deadline(id, deadline);
+        if node.deadline.get() != NEVER && node.timer.get() == NO_TIMER && !node.cancelled.get() {
+            run.set_deadline(id, node.deadline.get());
         }
         Poll::Pending
     }
 
     /// The future has been dropped: completes if this is the scope that catches.
-    fn dropped(&mut self, run: &Run, id: NodeId) -> Poll<O> {
-        if catches(run, id) {
+    fn dropped(&mut self, run: &Run, node: Node) -> Poll<O> {
+        if catches(node) {
             self.place.caught.set(true);
             self.leave();
             return Poll::Ready((self.finish)(None));
         }
-        run.change(|tree, effects| tree.set_unwinding(id.index, true, effects));
+        run.change(|tree, effects| tree.set_unwinding(node, true, effects));
         Poll::Pending
     }
 
@@ -272,16 +274,8 @@ impl<F: Future, O> Scoped<F, F::Output, O> {
 
 /// Whether a scope is the one that ends a cancellation: it is cancelled, and nothing further out is that
 /// reaches it.
-fn catches(run: &Run, id: NodeId) -> bool {
-    let tree = run.tree.borrow();
-    let node = tree.at(id.index);
-    node.cancelled && (node.shield || node.parent == NONE || !tree.at(node.parent).effective)
-}
-
-/// Whether a scope is to drop its future now: it catches, or something in it was dropped whose code may not go
-/// on. A scope that is only cancelled from above leaves the dropping to that one.
-fn catches_or_unwinds(run: &Run, id: NodeId) -> bool {
-    catches(run, id) || !run.tree.borrow().at(id.index).effective
+fn catches(node: Node) -> bool {
+    node.cancelled.get() && !node.is_cancelled_above()
 }
 
 impl<F: Future, O> Future for Scoped<F, F::Output, O> {

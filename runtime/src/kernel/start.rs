@@ -15,10 +15,10 @@ use std::task::{Context, Poll};
 use super::child::Child;
 use super::context;
 use super::core::{Birth, Core};
-use super::driver::begin_turn;
+use super::driver::{begin_turn, is_unsettled};
 use super::group::TaskError;
 use super::run::Run;
-use super::tree::{Kind, NONE, NodeId};
+use super::header::{Node, NodeId};
 use super::waker::waker;
 
 /// What a task that is started with [`Nursery::start`](crate::Nursery::start) calls when it is ready.
@@ -90,19 +90,19 @@ impl<V> TaskStatus<V> {
         *shared.value.borrow_mut() = Some(value);
         let (Some((call, task)), Stage::Waiting) = (shared.nodes.get(), shared.stage.get()) else { return };
         context::try_with(|run| {
-            let cancelled = run.tree.borrow().is_effective(call);
+            let cancelled = run.tree.is_effective(call);
             if cancelled {
                 shared.stage.set(Stage::Refused);
                 return;
             }
             shared.stage.set(Stage::Moved);
             run.change(|tree, effects| {
-                if tree.get(task).is_some() && tree.get(shared.nursery).is_some() {
-                    tree.move_under(task.index, shared.nursery.index, effects);
+                if let (Some(task), Some(nursery)) = (tree.get(task), tree.get(shared.nursery)) {
+                    tree.move_under(task, nursery, effects);
                 }
                 // Somebody else may have called: then the `start` call has to be told.
-                if tree.get(call).is_some() {
-                    tree.signal(call.index, effects);
+                if let Some(call) = tree.get(call) {
+                    tree.signal(call, effects);
                 }
             });
         });
@@ -187,12 +187,9 @@ impl<'scope, V, E> Start<'scope, V, E> {
     fn begin(&mut self, run: &Run, birth: Birth<'scope, E>) -> NodeId {
         let Birth { child, name, location, .. } = birth;
         let (call, task) = run.change(|tree, effects| {
-            let destination = Some(self.core.id);
-            let kind = Kind::Nursery { ready: <_>::default(), destination, location };
-            let call = tree.insert(run.current(), kind);
-            let task = tree.insert(call.index, Kind::Task { slot: NONE, daemon: false, name, location });
-            tree.wake(tree.word(task), effects);
-            (call, task)
+            let call = tree.insert_nursery(run.current(), location, Some(self.core.id));
+            let task = tree.insert_task(call, name, location, effects);
+            (call.id(), task.id())
         });
         self.core.starting.set(self.core.starting.get() + 1);
         self.child = Some(child);
@@ -211,16 +208,15 @@ impl<'scope, V, E> Start<'scope, V, E> {
             (None, Some(birth)) => {
                 let call = self.begin(run, birth);
                 // The task's first step is its own: it takes it in the next pass.
-                begin_turn(run, call, context, "`start` call");
-                run.change(|tree, effects| tree.signal(call.index, effects));
+                let (call, _) = begin_turn(run, call, context, "`start` call");
+                run.change(|tree, effects| tree.signal(call, effects));
                 return self.settle(run, call);
             }
             (None, None) => panic!("a `start` call was polled after it had completed"),
         };
-        begin_turn(run, call, context, "`start` call");
-        let ready = run.tree.borrow_mut().pop_ready(call.index);
-        if let Some(index) = ready {
-            if let Some(result) = self.step(run, index) {
+        let (call, _) = begin_turn(run, call, context, "`start` call");
+        if let Some(task) = run.tree.pop_ready(call) {
+            if let Some(result) = self.step(run, task) {
                 return Poll::Ready(result);
             }
         }
@@ -232,16 +228,12 @@ impl<'scope, V, E> Start<'scope, V, E> {
     }
 
     /// Takes one step of the task; gives the call's result if the task has ended.
-    fn step(&mut self, run: &Run, index: u32) -> Option<Result<V, StartError<E>>> {
+    fn step(&mut self, run: &Run, task: Node) -> Option<Result<V, StartError<E>>> {
         let child = Rc::clone(self.child.as_ref()?);
-        let word = {
-            let tree = run.tree.borrow();
-            tree.word(tree.id(index))
-        };
-        let waker = waker(word);
+        let waker = waker(run.tree.word(task));
         run.begin_step();
         let polled = {
-            let _within = run.within(index);
+            let _within = run.within(task);
             catch_unwind(AssertUnwindSafe(|| child.poll(&mut Context::from_waker(&waker))))
         };
         let moved = self.shared.stage.get() == Stage::Moved;
@@ -249,16 +241,16 @@ impl<'scope, V, E> Start<'scope, V, E> {
             Ok(Poll::Pending) => None,
             Ok(Poll::Ready(outcome)) if moved => {
                 let value = self.hand_over(run);
-                self.core.child_ended(run, index, outcome);
+                self.core.child_ended(run, task, outcome);
                 Some(Ok(value))
             }
             Err(panic) if moved => {
                 let value = self.hand_over(run);
                 self.core.panicked(run, panic);
-                self.core.drop_child(run, index);
+                self.core.drop_child(run, task);
                 Some(Ok(value))
             }
-            Ok(Poll::Ready(outcome)) => Some(self.ended(run, index, outcome)),
+            Ok(Poll::Ready(outcome)) => Some(self.ended(task, outcome)),
             Err(panic) => {
                 self.leave();
                 resume_unwind(panic)
@@ -267,11 +259,8 @@ impl<'scope, V, E> Start<'scope, V, E> {
     }
 
     /// The task has ended under this call.
-    fn ended(&mut self, run: &Run, index: u32, outcome: Result<(), E>) -> Result<V, StartError<E>> {
-        let (name, location) = match &run.tree.borrow().at(index).kind {
-            Kind::Task { name, location, .. } => (name.clone(), *location),
-            _ => unreachable!("a `start` call has one task"),
-        };
+    fn ended(&mut self, task: Node, outcome: Result<(), E>) -> Result<V, StartError<E>> {
+        let (name, location) = (task.name(), task.location().unwrap_or(self.core.location));
         let value = self.shared.value.borrow_mut().take();
         self.leave();
         match (outcome, value) {
@@ -297,18 +286,15 @@ impl<'scope, V, E> Start<'scope, V, E> {
 
     /// Drops the task if it is parked and cancelled. The call then never completes: it is dropped from above.
     fn drop_if_cancelled(&mut self, run: &Run) {
-        let Some(task) = self.task else { return };
-        let drop_now = run.tree.borrow().get(task).is_some_and(|node| !node.queued && node.may_drop());
-        if !drop_now {
-            return;
-        }
+        let Some(id) = self.task else { return };
+        let Some(task) = run.tree.get(id).filter(|task| !task.queued.get() && task.may_drop()) else { return };
         self.task = None;
         if let Some(child) = self.child.take() {
             let dropped = {
-                let _within = run.within(task.index);
+                let _within = run.within(task);
                 catch_unwind(AssertUnwindSafe(|| child.drop_future()))
             };
-            run.remove(task);
+            run.remove(id);
             if let Err(panic) = dropped {
                 self.leave();
                 resume_unwind(panic);
@@ -317,17 +303,13 @@ impl<'scope, V, E> Start<'scope, V, E> {
     }
 
     /// Keeps the call from being dropped while its task has a step to take that a cancellation may not skip.
-    fn settle(&mut self, run: &Run, call: NodeId) -> Poll<Result<V, StartError<E>>> {
-        let (effective, ready) = {
-            let mut tree = run.tree.borrow_mut();
-            (tree.at(call.index).effective, tree.ready_len(call.index))
-        };
-        let hold = effective && ready > 0;
+    fn settle(&mut self, run: &Run, call: Node) -> Poll<Result<V, StartError<E>>> {
+        let hold = is_unsettled(run, call);
         if std::mem::replace(&mut self.held, hold) != hold {
-            run.change(|tree, effects| tree.hold(call.index, hold, effects));
+            run.change(|tree, effects| tree.hold(call, hold, effects));
         }
         if self.task.is_none() {
-            run.change(|tree, effects| tree.set_unwinding(call.index, true, effects));
+            run.change(|tree, effects| tree.set_unwinding(call, true, effects));
         }
         Poll::Pending
     }
@@ -347,8 +329,8 @@ impl<'scope, V, E> Start<'scope, V, E> {
                 run.remove(call);
                 // The nursery may have waited for this call alone.
                 run.change(|tree, effects| {
-                    if tree.get(self.core.id).is_some() {
-                        tree.signal(self.core.id.index, effects);
+                    if let Some(nursery) = tree.get(self.core.id) {
+                        tree.signal(nursery, effects);
                     }
                 });
             });

@@ -11,7 +11,7 @@ use super::inbox::Call;
 use super::nursery::{Nursery, open_nursery};
 use super::reason::{CancelReason, CancelSource};
 use super::run::{CtrlC, Panic, Run, panic_message};
-use super::tree::NodeId;
+use super::header::NodeId;
 use super::waker::StoredWaker;
 use super::interrupt;
 
@@ -172,9 +172,8 @@ impl Run {
         let tasks = std::mem::take(&mut *self.system.tasks.borrow_mut());
         drop(tasks);
         self.change(|tree, effects| {
-            let top = tree.children(super::tree::Tree::ROOT);
-            for index in top {
-                tree.cancel(index, || CancelReason::new(CancelSource::Shutdown), effects);
+            for nursery in tree.children(tree.root) {
+                tree.cancel(nursery, || CancelReason::new(CancelSource::Shutdown), effects);
             }
         });
     }

@@ -9,7 +9,7 @@ use super::checkpoint::{checkpoint_if_cancelled, schedule_point};
 use super::child::{Join, Joinable};
 use super::context;
 use super::reason::{CancelReason, CancelSource};
-use super::tree::NodeId;
+use super::header::NodeId;
 use super::waker::StoredWaker;
 
 /// A task started with [`spawn`](crate::Nursery::spawn) or [`try_spawn`](crate::Nursery::try_spawn).

@@ -6,7 +6,7 @@
 
 use slab::Slab;
 
-use super::tree::NodeId;
+use super::header::NodeId;
 use super::waker::StoredWaker;
 
 /// Nanoseconds since the run's start, on the run's clock.

@@ -1,7 +1,7 @@
 //! The one tree of tasks, nursery bodies, cancel scopes and shields, with its cancel status and ready lists.
 //!
-//! Everything here is plain data and runs no foreign code: what has to be called as a consequence of a change
-//! (foreign wakers, abort callbacks) is handed back as [`Effects`], to be run when the tree is not borrowed.
+//! Nothing here runs foreign code: what has to be called as a consequence of a change (foreign wakers, abort
+//! callbacks) is handed back as [`Effects`], to be run when the change is complete.
 //!
 //! Invariants, for every node:
 //! * `effective` is `cancelled || (!shield && parent.effective)`;
@@ -10,133 +10,20 @@
 //!   has woken its owner.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::panic::Location;
 use std::rc::Rc;
 use std::task::Waker;
 
-use slab::Slab;
-
+use super::header::{Arena, Details, Kind, Node, NodeId, Rare};
 use super::reason::CancelReason;
-use super::timers::{NEVER, NO_TIMER, Time, TimerKey};
+use super::timers::{NO_TIMER, Time, TimerKey};
 use super::waker::StoredWaker;
-use super::word::{MAX_NODES, Word};
-
-/// "No node" where an index is expected.
-pub(crate) const NONE: u32 = u32::MAX;
-
-/// Names a node for good: another one in the same slot has another serial number, in whichever run.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct NodeId {
-    pub(crate) index: u32,
-    pub(crate) serial: u64,
-}
-
-/// What a node is, with what only that kind has.
-pub(crate) enum Kind {
-    /// The top of the tree.
-    Root,
-    /// A child task: its place in its nursery, its name and where it was spawned.
-    Task { slot: u32, daemon: bool, name: Cow<'static, str>, location: &'static Location<'static> },
-    /// The body of a nursery, which is woken and polled like a task but belongs to the task around it.
-    Body,
-    /// A nursery, which is a cancel scope with tasks. A `start` call is one too, and knows where its task is to go.
-    Nursery { ready: Ready, destination: Option<NodeId>, location: &'static Location<'static> },
-    /// A cancel scope or a shield.
-    Scope,
-    /// A `finally` whose body or clean-up is pending.
-    Finally,
-    /// An operation that decides itself what a cancellation does to it.
-    Operation { abort: Option<Rc<dyn Fn()>> },
-}
-
-/// A nursery's queue of woken children, linked through the nodes.
-#[derive(Default)]
-pub(crate) struct Ready {
-    head: Link,
-    tail: Link,
-    len: u32,
-}
-
-/// An index or nothing.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Link(u32);
-
-impl Default for Link {
-    fn default() -> Self {
-        Self(NONE)
-    }
-}
-
-pub(crate) struct Node {
-    pub(crate) serial: u64,
-    pub(crate) kind: Kind,
-
-    pub(crate) parent: u32,
-    first_child: u32,
-    next_sibling: u32,
-    previous_sibling: u32,
-    next_ready: u32,
-    previous_ready: u32,
-
-    /// Cancelled itself: by a call, its deadline, or a failure in it.
-    pub(crate) cancelled: bool,
-    pub(crate) shield: bool,
-    pub(crate) effective: bool,
-    /// In its nursery's ready list.
-    pub(crate) queued: bool,
-    /// Nursery: its owner has been woken since it was last polled.
-    signalled: bool,
-    /// Nursery: it became effectively cancelled, and has not looked through its children since.
-    pub(crate) sweep: bool,
-    /// What it ran was cancelled, and the code behind it may not run: whoever is above has to drop it.
-    unwinding: bool,
-    /// Holds cancellations off by itself, whatever is below it.
-    guards: bool,
-    /// Counted in the parent's `holding_children`.
-    holding: bool,
-    /// Counted in the parent's `unwinding_children`.
-    holding_children: u32,
-    unwinding_children: u32,
-    /// Operations directly in this node that may not be dropped now.
-    operation_holds: u32,
-    /// Clones of this node's waker that foreign code keeps.
-    foreign_clones: u32,
-
-    /// Scopes and nurseries: when it cancels itself.
-    pub(crate) deadline: Time,
-    pub(crate) timer: TimerKey,
-    /// The first cause, once `cancelled`.
-    pub(crate) reason: Option<Rc<CancelReason>>,
-    /// Whom to wake when its cancel status changes (or, of a nursery, when a child is ready).
-    pub(crate) waker: StoredWaker,
-    /// Foreign wakers of operations that parked here because of a cancellation; woken if it is taken back.
-    parked: Vec<Rc<Waker>>,
-}
-
-impl Node {
-    /// Whether something below must not be dropped now.
-    pub(crate) fn is_held(&self) -> bool {
-        self.operation_holds > 0 || self.holding_children > 0
-    }
-
-    fn must_hold(&self) -> bool {
-        self.is_held() || (!self.unwinding && (self.shield || self.guards))
-    }
-
-    /// Whether what runs in this node is to be dropped once it is parked.
-    pub(crate) fn is_ending(&self) -> bool {
-        self.effective || self.unwinding_children > 0
-    }
-
-    /// Whether what runs in this node is to be dropped now that it is parked.
-    pub(crate) fn may_drop(&self) -> bool {
-        self.is_ending() && !self.is_held()
-    }
-}
+use super::word::Word;
 
 /// Calls into foreign code that a change of the tree asks for.
 #[derive(Default)]
-#[must_use = "run these when the tree is no longer borrowed"]
+#[must_use = "run these when the change is complete"]
 pub(crate) struct Effects(Vec<Effect>);
 
 enum Effect {
@@ -147,6 +34,13 @@ enum Effect {
 impl Effects {
     #[inline]
     pub(crate) fn run(self) {
+        if !self.0.is_empty() {
+            self.run_all();
+        }
+    }
+
+    #[cold]
+    fn run_all(self) {
         for effect in self.0 {
             match effect {
                 Effect::Wake(waker) => waker.wake_by_ref(),
@@ -156,377 +50,388 @@ impl Effects {
     }
 }
 
+/// What is left of a node that was removed.
+pub(crate) struct Removed {
+    pub(crate) timer: TimerKey,
+    /// May hold foreign wakers: dropped when nothing is half done.
+    pub(crate) details: Details,
+}
+
 pub(crate) struct Tree {
-    nodes: Slab<Node>,
-    next_serial: u64,
+    arena: Arena,
+    pub(crate) root: Node,
+    next_serial: Cell<u64>,
     /// The run's slot, for words.
     slot: u16,
     /// The root has to be polled.
-    pub(crate) root_woken: bool,
+    pub(crate) root_woken: Cell<bool>,
     /// Sum of all nodes' `foreign_clones`.
-    pub(crate) foreign_clones: usize,
+    pub(crate) foreign_clones: Cell<usize>,
     /// How many tasks are alive.
-    pub(crate) tasks: usize,
+    pub(crate) tasks: Cell<usize>,
 }
 
 impl Tree {
     /// `run` is the number of the run in the process, which makes serial numbers unique there.
     pub(crate) fn new(run: u64, slot: u16) -> Self {
-        let mut tree = Self {
-            nodes: Slab::new(),
-            next_serial: run << 40,
+        let arena = Arena::default();
+        let first = run << 40;
+        let root = arena.take(Kind::Root, first);
+        Self {
+            arena,
+            root,
+            next_serial: Cell::new(first + 1),
             slot,
-            root_woken: true,
-            foreign_clones: 0,
-            tasks: 0,
-        };
-        let _ = tree.insert(NONE, Kind::Root);
-        tree
+            root_woken: Cell::new(true),
+            foreign_clones: Cell::new(0),
+            tasks: Cell::new(0),
+        }
     }
 
-    /// The index of the root, which is the first node and never removed.
-    pub(crate) const ROOT: u32 = 0;
-
+    /// How many nodes there are.
     pub(crate) fn len(&self) -> usize {
-        self.nodes.len()
+        self.arena.len()
+    }
+
+    /// The node with this name, if it is still there.
+    #[inline]
+    pub(crate) fn get(&self, id: NodeId) -> Option<Node> {
+        self.arena.at(id.index).filter(|node| node.serial.get() == id.serial)
+    }
+
+    /// The task or body that a word may mean.
+    #[inline]
+    fn woken_by(&self, word: Word) -> Option<Node> {
+        self.arena.at(word.index()).filter(|node| word.matches(node.serial.get()))
     }
 
     #[inline]
-    pub(crate) fn at(&self, index: u32) -> &Node {
-        &self.nodes[index as usize]
-    }
-
-    #[inline]
-    pub(crate) fn at_mut(&mut self, index: u32) -> &mut Node {
-        &mut self.nodes[index as usize]
-    }
-
-    #[inline]
-    pub(crate) fn get(&self, id: NodeId) -> Option<&Node> {
-        self.nodes.get(id.index as usize).filter(|node| node.serial == id.serial)
-    }
-
-    #[inline]
-    pub(crate) fn get_mut(&mut self, id: NodeId) -> Option<&mut Node> {
-        self.nodes.get_mut(id.index as usize).filter(|node| node.serial == id.serial)
-    }
-
-    pub(crate) fn id(&self, index: u32) -> NodeId {
-        NodeId { index, serial: self.at(index).serial }
-    }
-
-    #[inline]
-    pub(crate) fn word(&self, id: NodeId) -> Word {
+    pub(crate) fn word(&self, node: Node) -> Word {
+        let id = node.id();
         Word::new(self.slot, id.serial, id.index)
     }
 
     pub(crate) fn is_effective(&self, id: NodeId) -> bool {
-        self.get(id).is_some_and(|node| node.effective)
+        self.get(id).is_some_and(|node| node.effective.get())
     }
 
     // ------------------------------------------------------------------ shape
 
     /// Adds a node below `parent`.
-    pub(crate) fn insert(&mut self, parent: u32, kind: Kind) -> NodeId {
-        let entry = self.nodes.vacant_entry();
-        assert!(entry.key() < MAX_NODES, "too many tasks, nurseries and scopes in one trio run");
-        let index = entry.key() as u32;
-        let serial = self.next_serial;
-        self.next_serial += 1;
-        self.tasks += usize::from(matches!(kind, Kind::Task { .. }));
-        entry.insert(Node {
-            serial,
-            kind,
-            parent: NONE,
-            first_child: NONE,
-            next_sibling: NONE,
-            previous_sibling: NONE,
-            next_ready: NONE,
-            previous_ready: NONE,
-            cancelled: false,
-            shield: false,
-            effective: false,
-            queued: false,
-            signalled: false,
-            sweep: false,
-            unwinding: false,
-            guards: false,
-            holding: false,
-            holding_children: 0,
-            unwinding_children: 0,
-            operation_holds: 0,
-            foreign_clones: 0,
-            deadline: NEVER,
-            timer: NO_TIMER,
-            reason: None,
-            waker: StoredWaker::None,
-            parked: Vec::new(),
-        });
-        if parent != NONE {
-            self.link(index, parent);
-            let effective = self.at(parent).effective;
-            self.at_mut(index).effective = effective;
-        }
-        NodeId { index, serial }
+    #[inline]
+    pub(crate) fn insert(&self, parent: Node, kind: Kind) -> Node {
+        let serial = self.next_serial.get();
+        self.next_serial.set(serial + 1);
+        let node = self.arena.take(kind, serial);
+        self.link(node, parent);
+        node.effective.set(parent.effective.get());
+        node
     }
 
-    fn link(&mut self, index: u32, parent: u32) {
-        let first = std::mem::replace(&mut self.at_mut(parent).first_child, index);
-        if first != NONE {
-            self.at_mut(first).previous_sibling = index;
+    /// Adds a task below a nursery, and makes it ready.
+    #[inline]
+    pub(crate) fn insert_task(
+        &self,
+        nursery: Node,
+        name: Cow<'static, str>,
+        location: &'static Location<'static>,
+        effects: &mut Effects,
+    ) -> Node {
+        let node = self.insert(nursery, Kind::Task);
+        self.tasks.set(self.tasks.get() + 1);
+        {
+            let mut details = node.details.borrow_mut();
+            details.name = name;
+            details.location = Some(location);
         }
-        let node = self.at_mut(index);
-        node.parent = parent;
-        node.next_sibling = first;
-        node.previous_sibling = NONE;
+        self.wake_node(node, effects);
+        node
     }
 
-    fn unlink(&mut self, index: u32) {
-        let (parent, previous, next) = {
-            let node = self.at(index);
-            (node.parent, node.previous_sibling, node.next_sibling)
-        };
-        if previous != NONE {
-            self.at_mut(previous).next_sibling = next;
-        } else if parent != NONE {
-            self.at_mut(parent).first_child = next;
-        }
-        if next != NONE {
-            self.at_mut(next).previous_sibling = previous;
-        }
-        let node = self.at_mut(index);
-        node.parent = NONE;
-        node.next_sibling = NONE;
-        node.previous_sibling = NONE;
+    /// Adds a nursery, or a `start` call whose task is to go to `destination`.
+    pub(crate) fn insert_nursery(
+        &self,
+        parent: Node,
+        location: &'static Location<'static>,
+        destination: Option<NodeId>,
+    ) -> Node {
+        let node = self.insert(parent, Kind::Nursery);
+        let mut details = node.details.borrow_mut();
+        details.location = Some(location);
+        details.rare = destination.map(|_| Box::new(Rare { destination, ..Rare::default() }));
+        drop(details);
+        node
     }
 
-    /// Takes a node out. The caller drops it (it may hold foreign wakers) when the tree is not borrowed.
+    /// Adds an operation that calls `abort` when it is cancelled.
+    pub(crate) fn insert_operation(&self, parent: Node, abort: Option<Rc<dyn Fn()>>) -> Node {
+        let node = self.insert(parent, Kind::Operation);
+        node.details.borrow_mut().rare = Some(Box::new(Rare { abort, ..Rare::default() }));
+        node
+    }
+
+    #[inline]
+    fn link(&self, node: Node, parent: Node) {
+        let first = parent.first_child.replace(Some(node));
+        if let Some(first) = first {
+            first.previous_sibling.set(Some(node));
+        }
+        node.parent.set(Some(parent));
+        node.next_sibling.set(first);
+        node.previous_sibling.set(None);
+    }
+
+    #[inline]
+    fn unlink(&self, node: Node) {
+        let parent = node.parent.take();
+        let (previous, next) = (node.previous_sibling.take(), node.next_sibling.take());
+        match (previous, parent) {
+            (Some(previous), _) => previous.next_sibling.set(next),
+            (None, Some(parent)) => parent.first_child.set(next),
+            (None, None) => {}
+        }
+        if let Some(next) = next {
+            next.previous_sibling.set(previous);
+        }
+    }
+
+    /// Takes a node out, if it is still there.
     ///
     /// Nodes that are still below it belong to futures that were forgotten; they become roots of their own.
-    #[must_use = "dropping it may run foreign code: do that when the tree is not borrowed"]
-    pub(crate) fn remove(&mut self, id: NodeId, effects: &mut Effects) -> Option<Node> {
-        self.get(id)?;
-        self.unqueue(id.index);
-        self.detach(id.index, effects);
-        let mut child = self.at(id.index).first_child;
-        while child != NONE {
-            let next = self.at(child).next_sibling;
-            self.unlink(child);
-            child = next;
+    #[inline]
+    pub(crate) fn remove(&self, id: NodeId, effects: &mut Effects) -> Option<Removed> {
+        let node = self.get(id)?;
+        if node.queued.get() {
+            self.unqueue(node);
         }
-        let node = self.nodes.remove(id.index as usize);
-        self.foreign_clones -= node.foreign_clones as usize;
-        self.tasks -= usize::from(matches!(node.kind, Kind::Task { .. }));
-        Some(node)
+        self.detach(node, effects);
+        while let Some(child) = node.first_child.get() {
+            if child.queued.get() {
+                self.unqueue(child);
+            }
+            self.unlink(child);
+        }
+        self.foreign_clones.set(self.foreign_clones.get() - node.foreign_clones.get() as usize);
+        self.tasks.set(self.tasks.get() - usize::from(node.kind.get() == Kind::Task));
+        let timer = node.timer.replace(NO_TIMER);
+        Some(Removed { timer, details: self.arena.give_back(node) })
     }
 
     /// Takes a node, with all that is below it, from its parent.
-    fn detach(&mut self, index: u32, effects: &mut Effects) {
-        let (parent, holding, unwinding) = {
-            let node = self.at_mut(index);
-            (node.parent, std::mem::take(&mut node.holding), node.unwinding)
-        };
-        self.unlink(index);
-        if parent == NONE {
-            return;
+    #[inline]
+    fn detach(&self, node: Node, effects: &mut Effects) {
+        let parent = node.parent.get();
+        self.unlink(node);
+        let Some(parent) = parent else { return };
+        if node.unwinding.get() {
+            parent.unwinding_children.set(parent.unwinding_children.get() - 1);
         }
-        if unwinding {
-            self.at_mut(parent).unwinding_children -= 1;
-        }
-        if holding {
-            self.at_mut(parent).holding_children -= 1;
+        if node.holding.take() {
+            parent.holding_children.set(parent.holding_children.get() - 1);
             self.update_holding(parent, effects);
         }
     }
 
     /// Moves a node, with all that is below it, under another parent.
-    pub(crate) fn move_under(&mut self, index: u32, parent: u32, effects: &mut Effects) {
-        if self.at(index).parent == parent {
+    pub(crate) fn move_under(&self, node: Node, parent: Node, effects: &mut Effects) {
+        if node.parent.get() == Some(parent) {
             return;
         }
-        let queued = self.unqueue(index);
-        self.detach(index, effects);
-        self.link(index, parent);
-        if self.at(index).unwinding {
-            self.at_mut(parent).unwinding_children += 1;
-        }
-        self.update_holding(index, effects);
+        let queued = node.queued.get();
         if queued {
-            self.wake_index(index, effects);
+            self.unqueue(node);
         }
-        self.refresh(index, effects);
+        self.detach(node, effects);
+        self.link(node, parent);
+        if node.unwinding.get() {
+            parent.unwinding_children.set(parent.unwinding_children.get() + 1);
+        }
+        self.update_holding(node, effects);
+        if queued {
+            self.wake_node(node, effects);
+        }
+        self.refresh(node, effects);
+    }
+
+    /// Whom to wake when the node's cancel status changes, or (of a nursery) when a child is ready. Gives the foreign
+    /// waker that was there before, to be dropped when nothing is half done.
+    #[must_use]
+    pub(crate) fn set_owner(&self, node: Node, waker: StoredWaker) -> Option<Rc<Waker>> {
+        let (word, foreign) = match waker {
+            StoredWaker::None => (None, None),
+            StoredWaker::Ours(word) => (Some(word), None),
+            StoredWaker::Foreign(waker) => (None, Some(waker)),
+        };
+        node.owner.set(word);
+        std::mem::replace(&mut node.details.borrow_mut().waker, foreign)
+    }
+
+    /// Whether the node's owner is the one that `waker` wakes; `word` is its word if it is one of ours.
+    #[inline]
+    pub(crate) fn is_owner(&self, node: Node, waker: &Waker, word: Option<Word>) -> bool {
+        match word {
+            Some(_) => node.owner.get() == word,
+            None => {
+                let known = node.details.borrow().waker.clone();
+                known.is_some_and(|known| known.will_wake(waker))
+            }
+        }
     }
 
     // ------------------------------------------------------------------ holds
 
     /// Counts an operation in this node that may not be dropped now, or counts it back.
-    pub(crate) fn hold(&mut self, index: u32, hold: bool, effects: &mut Effects) {
-        let node = self.at_mut(index);
-        if hold {
-            node.operation_holds += 1;
-        } else {
-            node.operation_holds -= 1;
-        }
-        self.update_holding(index, effects);
+    pub(crate) fn hold(&self, node: Node, hold: bool, effects: &mut Effects) {
+        let count = node.operation_holds.get();
+        node.operation_holds.set(if hold { count + 1 } else { count - 1 });
+        self.update_holding(node, effects);
     }
 
     /// Makes a node hold cancellations off by itself, or not any more.
-    pub(crate) fn set_guards(&mut self, index: u32, guards: bool, effects: &mut Effects) {
-        self.at_mut(index).guards = guards;
-        self.update_holding(index, effects);
+    pub(crate) fn set_guards(&self, node: Node, guards: bool, effects: &mut Effects) {
+        node.guards.set(guards);
+        self.update_holding(node, effects);
     }
 
     /// Says that what ran in a node is gone, and that the code behind it may not run.
-    pub(crate) fn set_unwinding(&mut self, index: u32, unwinding: bool, effects: &mut Effects) {
-        let node = self.at_mut(index);
-        if node.unwinding == unwinding {
+    pub(crate) fn set_unwinding(&self, node: Node, unwinding: bool, effects: &mut Effects) {
+        if node.unwinding.replace(unwinding) == unwinding {
             return;
         }
-        node.unwinding = unwinding;
-        let parent = node.parent;
-        if parent != NONE {
-            let count = &mut self.at_mut(parent).unwinding_children;
-            *count = if unwinding { *count + 1 } else { *count - 1 };
+        if let Some(parent) = node.parent.get() {
+            let count = parent.unwinding_children.get();
+            parent.unwinding_children.set(if unwinding { count + 1 } else { count - 1 });
         }
-        self.update_holding(index, effects);
+        self.update_holding(node, effects);
     }
 
-    fn update_holding(&mut self, mut index: u32, effects: &mut Effects) {
+    fn update_holding(&self, mut node: Node, effects: &mut Effects) {
         loop {
-            let node = self.at_mut(index);
-            let must = node.must_hold();
-            let may_drop = node.may_drop();
-            if may_drop {
-                self.wake_node(index, effects);
+            if node.may_drop() {
+                self.notify(node, effects);
             }
-            let node = self.at_mut(index);
-            if node.holding == must || node.parent == NONE {
+            let must = node.must_hold();
+            let Some(parent) = node.parent.get() else { return };
+            if node.holding.replace(must) == must {
                 return;
             }
-            node.holding = must;
-            index = node.parent;
-            let count = &mut self.at_mut(index).holding_children;
-            *count = if must { *count + 1 } else { *count - 1 };
+            let count = parent.holding_children.get();
+            parent.holding_children.set(if must { count + 1 } else { count - 1 });
+            node = parent;
         }
     }
 
     // ------------------------------------------------------------------ cancellation
 
     /// Cancels a node; the first cause wins.
-    pub(crate) fn cancel(&mut self, index: u32, reason: impl FnOnce() -> CancelReason, effects: &mut Effects) {
-        let node = self.at_mut(index);
-        if node.cancelled {
+    pub(crate) fn cancel(&self, node: Node, reason: impl FnOnce() -> CancelReason, effects: &mut Effects) {
+        if node.cancelled.replace(true) {
             return;
         }
-        node.cancelled = true;
-        node.reason = Some(Rc::new(reason()));
-        self.refresh(index, effects);
+        node.details.borrow_mut().reason = Some(Rc::new(reason()));
+        self.refresh(node, effects);
     }
 
-    pub(crate) fn set_shield(&mut self, index: u32, shield: bool, effects: &mut Effects) {
-        let node = self.at_mut(index);
-        if node.shield == shield {
+    pub(crate) fn set_shield(&self, node: Node, shield: bool, effects: &mut Effects) {
+        if node.shield.replace(shield) == shield {
             return;
         }
-        node.shield = shield;
-        self.update_holding(index, effects);
-        self.refresh(index, effects);
+        self.update_holding(node, effects);
+        self.refresh(node, effects);
     }
 
-    /// Recomputes `effective` from here down, and wakes whom it concerns.
-    fn refresh(&mut self, start: u32, effects: &mut Effects) {
+    /// Recomputes `effective` from here down, and wakes whom it concerns. A walk with links instead of recursion,
+    /// since scopes may be nested deeper than the thread's stack is.
+    fn refresh(&self, start: Node, effects: &mut Effects) {
         let mut at = start;
         loop {
-            if self.refresh_one(at, effects) && self.at(at).first_child != NONE {
-                at = self.at(at).first_child;
+            let changed = self.refresh_one(at, effects);
+            if let Some(child) = at.first_child.get().filter(|_| changed) {
+                at = child;
                 continue;
             }
-            while at != start && self.at(at).next_sibling == NONE {
-                at = self.at(at).parent;
+            loop {
+                if at == start {
+                    return;
+                }
+                if let Some(next) = at.next_sibling.get() {
+                    at = next;
+                    break;
+                }
+                let Some(parent) = at.parent.get() else { return };
+                at = parent;
             }
-            if at == start {
-                return;
-            }
-            at = self.at(at).next_sibling;
         }
     }
 
     /// Recomputes one node's `effective`; whether it changed.
-    fn refresh_one(&mut self, index: u32, effects: &mut Effects) -> bool {
-        let parent = self.at(index).parent;
-        let above = parent != NONE && self.at(parent).effective;
-        let node = self.at_mut(index);
-        let effective = node.cancelled || (!node.shield && above);
-        if node.effective == effective {
+    fn refresh_one(&self, node: Node, effects: &mut Effects) -> bool {
+        let effective = node.cancelled.get() || node.is_cancelled_above();
+        if node.effective.replace(effective) == effective {
             // Its parent changed, so who catches its cancellation may have changed.
-            if node.cancelled {
-                self.wake_node(index, effects);
+            if node.cancelled.get() {
+                self.notify(node, effects);
             }
             return false;
         }
-        node.effective = effective;
-        let cancelled = node.cancelled;
-        if effective {
-            match &mut node.kind {
-                Kind::Operation { abort } => {
-                    let abort = abort.take();
-                    effects.0.extend(abort.map(Effect::Abort));
-                }
-                Kind::Nursery { .. } => {
-                    node.sweep = true;
-                    self.signal(index, effects);
-                }
-                Kind::Finally => self.wake_node(index, effects),
-                // A scope whose parent is cancelled too is dropped from above, as are tasks and bodies.
-                Kind::Scope | Kind::Task { .. } | Kind::Body | Kind::Root if cancelled => {
-                    self.wake_node(index, effects);
-                }
-                Kind::Scope | Kind::Task { .. } | Kind::Body | Kind::Root => {}
+        if !effective {
+            let parked = node.details.borrow_mut().rare.as_mut().map(|rare| std::mem::take(&mut rare.parked));
+            effects.0.extend(parked.into_iter().flatten().map(Effect::Wake));
+            self.notify(node, effects);
+            return true;
+        }
+        match node.kind.get() {
+            Kind::Operation => {
+                let abort = node.details.borrow_mut().rare.as_mut().and_then(|rare| rare.abort.take());
+                effects.0.extend(abort.map(Effect::Abort));
             }
-        } else {
-            let parked = std::mem::take(&mut node.parked);
-            effects.0.extend(parked.into_iter().map(Effect::Wake));
-            self.wake_node(index, effects);
+            Kind::Nursery => {
+                node.sweep.set(true);
+                self.signal(node, effects);
+            }
+            Kind::Finally => self.notify(node, effects),
+            // What is cancelled from above is dropped from above.
+            Kind::Scope | Kind::Task | Kind::Body | Kind::Root => {
+                if node.cancelled.get() {
+                    self.notify(node, effects);
+                }
+            }
         }
         true
     }
 
     /// The first cause of the cancellation that reaches a node.
-    pub(crate) fn effective_reason(&self, mut index: u32) -> Option<Rc<CancelReason>> {
+    pub(crate) fn effective_reason(&self, mut node: Node) -> Option<Rc<CancelReason>> {
         loop {
-            let node = self.at(index);
-            if node.cancelled {
-                return node.reason.clone();
+            if node.cancelled.get() {
+                return node.reason();
             }
-            if node.shield || node.parent == NONE {
-                return None;
-            }
-            index = node.parent;
+            node = node.parent.get().filter(|_| !node.shield.get())?;
         }
     }
 
     /// The earliest deadline that reaches a node; `None` when it is cancelled already.
-    pub(crate) fn effective_deadline(&self, mut index: u32) -> Option<Time> {
-        let mut earliest = NEVER;
-        if self.at(index).effective {
+    pub(crate) fn effective_deadline(&self, mut node: Node) -> Option<Time> {
+        if node.effective.get() {
             return None;
         }
-        loop {
-            let node = self.at(index);
-            earliest = earliest.min(node.deadline);
-            if node.shield || node.parent == NONE {
-                return Some(earliest);
-            }
-            index = node.parent;
+        let mut earliest = node.deadline.get();
+        while let Some(parent) = node.parent.get().filter(|_| !node.shield.get()) {
+            node = parent;
+            earliest = earliest.min(node.deadline.get());
         }
+        Some(earliest)
     }
 
     /// Remembers the foreign waker of an operation that parked because of a cancellation. Trio's own wakers
     /// need no remembering: their tasks are in the tree.
-    pub(crate) fn remember_parked(&mut self, index: u32, waker: Rc<Waker>) {
-        let parked = &mut self.at_mut(index).parked;
-        if !parked.iter().any(|known| known.will_wake(&waker)) {
-            parked.push(waker);
+    pub(crate) fn remember_parked(&self, node: Node, waker: Rc<Waker>) {
+        let known = {
+            let details = node.details.borrow();
+            details.rare.as_ref().map(|rare| rare.parked.clone()).unwrap_or_default()
+        };
+        if !known.iter().any(|known| known.will_wake(&waker)) {
+            node.details.borrow_mut().rare.get_or_insert_default().parked.push(waker);
         }
     }
 
@@ -534,170 +439,133 @@ impl Tree {
 
     /// Wakes the task or body that a word names, if it is still there.
     #[inline]
-    pub(crate) fn wake(&mut self, word: Word, effects: &mut Effects) {
-        let index = word.index();
-        match self.nodes.get(index as usize) {
-            Some(node) if word.matches(node.serial) => self.wake_index(index, effects),
-            _ => {}
+    pub(crate) fn wake(&self, word: Word, effects: &mut Effects) {
+        if let Some(node) = self.woken_by(word) {
+            self.wake_node(node, effects);
         }
     }
 
     /// Wakes whatever polls this node.
-    fn wake_node(&mut self, index: u32, effects: &mut Effects) {
-        match self.at(index).kind {
-            Kind::Task { .. } | Kind::Body | Kind::Root => self.wake_index(index, effects),
-            Kind::Nursery { .. } => self.signal(index, effects),
-            Kind::Scope | Kind::Finally | Kind::Operation { .. } => match &self.at(index).waker {
-                StoredWaker::None => {}
-                StoredWaker::Ours(word) => {
-                    let word = *word;
-                    self.wake(word, effects);
-                }
-                StoredWaker::Foreign(waker) => effects.0.push(Effect::Wake(Rc::clone(waker))),
+    fn notify(&self, node: Node, effects: &mut Effects) {
+        match node.kind.get() {
+            Kind::Task | Kind::Body | Kind::Root => self.wake_node(node, effects),
+            Kind::Nursery => self.signal(node, effects),
+            Kind::Scope | Kind::Finally | Kind::Operation => match node.owner.get() {
+                Some(word) => self.wake(word, effects),
+                None => effects.0.extend(node.details.borrow().waker.clone().map(Effect::Wake)),
             },
         }
     }
 
-    fn wake_index(&mut self, mut index: u32, effects: &mut Effects) {
+    #[inline]
+    fn wake_node(&self, mut node: Node, effects: &mut Effects) {
         loop {
-            let node = self.at_mut(index);
-            match node.kind {
-                Kind::Root => {
-                    self.root_woken = true;
-                    return;
-                }
-                Kind::Task { .. } | Kind::Body => {}
-                // A stale word whose slot another kind of node has taken over.
+            match node.kind.get() {
+                Kind::Task | Kind::Body => {}
+                Kind::Root => return self.root_woken.set(true),
+                // A stale word whose header another kind of node has now.
                 _ => return,
             }
-            if node.queued {
+            // A node without a nursery belongs to a future that was forgotten.
+            let Some(nursery) = node.parent.get().filter(|_| !node.queued.get()) else { return };
+            self.push_ready(nursery, node);
+            if nursery.signalled.replace(true) {
                 return;
             }
-            let nursery = node.parent;
-            if nursery == NONE {
-                return;
-            }
-            node.queued = true;
-            self.push_ready(nursery, index);
-            match self.signal_step(nursery, effects) {
-                Some(word) => match self.nodes.get(word.index() as usize) {
-                    Some(owner) if word.matches(owner.serial) => index = word.index(),
-                    _ => return,
-                },
-                None => return,
+            match nursery.owner.get().map(|word| self.woken_by(word)) {
+                Some(Some(owner)) => node = owner,
+                Some(None) => return,
+                None => return effects.0.extend(nursery.details.borrow().waker.clone().map(Effect::Wake)),
             }
         }
     }
 
     /// Wakes a nursery's owner.
-    pub(crate) fn signal(&mut self, nursery: u32, effects: &mut Effects) {
-        if let Some(word) = self.signal_step(nursery, effects) {
-            self.wake(word, effects);
+    pub(crate) fn signal(&self, nursery: Node, effects: &mut Effects) {
+        if nursery.signalled.replace(true) {
+            return;
         }
-    }
-
-    fn signal_step(&mut self, nursery: u32, effects: &mut Effects) -> Option<Word> {
-        let node = self.at_mut(nursery);
-        if std::mem::replace(&mut node.signalled, true) {
-            return None;
-        }
-        match &node.waker {
-            StoredWaker::None => None,
-            StoredWaker::Ours(word) => Some(*word),
-            StoredWaker::Foreign(waker) => {
-                effects.0.push(Effect::Wake(Rc::clone(waker)));
-                None
-            }
+        match nursery.owner.get() {
+            Some(word) => self.wake(word, effects),
+            None => effects.0.extend(nursery.details.borrow().waker.clone().map(Effect::Wake)),
         }
     }
 
     /// Begins a poll of a nursery: from now on a wake of one of its children wakes its owner again.
-    pub(crate) fn unsignal(&mut self, nursery: u32) {
-        self.at_mut(nursery).signalled = false;
+    #[inline]
+    pub(crate) fn unsignal(&self, nursery: Node) {
+        nursery.signalled.set(false);
     }
 
-    pub(crate) fn note_clone(&mut self, word: Word, change: i32) {
-        let node = self.nodes.get_mut(word.index() as usize);
-        if let Some(node) = node.filter(|node| word.matches(node.serial)) {
-            let before = node.foreign_clones;
-            node.foreign_clones = before.saturating_add_signed(change);
-            self.foreign_clones = self.foreign_clones + node.foreign_clones as usize - before as usize;
+    pub(crate) fn note_clone(&self, word: Word, change: i32) {
+        if let Some(node) = self.woken_by(word) {
+            let before = node.foreign_clones.get();
+            let after = before.saturating_add_signed(change);
+            node.foreign_clones.set(after);
+            self.foreign_clones.set(self.foreign_clones.get() + after as usize - before as usize);
         }
     }
 
     // ------------------------------------------------------------------ ready lists
 
-    fn ready(&mut self, nursery: u32) -> &mut Ready {
-        match &mut self.at_mut(nursery).kind {
-            Kind::Nursery { ready, .. } => ready,
-            _ => unreachable!("tasks and bodies are children of nurseries"),
-        }
+    #[inline]
+    pub(crate) fn ready_len(&self, nursery: Node) -> u32 {
+        nursery.ready_len.get()
     }
 
-    pub(crate) fn ready_len(&mut self, nursery: u32) -> u32 {
-        self.ready(nursery).len
-    }
-
-    fn push_ready(&mut self, nursery: u32, index: u32) {
-        let ready = self.ready(nursery);
-        let tail = std::mem::replace(&mut ready.tail, Link(index)).0;
-        ready.len += 1;
-        if tail == NONE {
-            ready.head = Link(index);
-        } else {
-            self.at_mut(tail).next_ready = index;
+    #[inline]
+    fn push_ready(&self, nursery: Node, node: Node) {
+        node.queued.set(true);
+        node.next_ready.set(None);
+        let last = nursery.last_ready.replace(Some(node));
+        node.previous_ready.set(last);
+        match last {
+            Some(last) => last.next_ready.set(Some(node)),
+            None => nursery.first_ready.set(Some(node)),
         }
-        let node = self.at_mut(index);
-        node.previous_ready = tail;
-        node.next_ready = NONE;
+        nursery.ready_len.set(nursery.ready_len.get() + 1);
     }
 
     /// Takes the child that has waited longest.
-    pub(crate) fn pop_ready(&mut self, nursery: u32) -> Option<u32> {
-        let index = self.ready(nursery).head.0;
-        (index != NONE).then(|| {
-            self.unqueue(index);
-            index
-        })
+    #[inline]
+    pub(crate) fn pop_ready(&self, nursery: Node) -> Option<Node> {
+        let node = nursery.first_ready.get()?;
+        let next = node.next_ready.get();
+        nursery.first_ready.set(next);
+        match next {
+            Some(next) => next.previous_ready.set(None),
+            None => nursery.last_ready.set(None),
+        }
+        nursery.ready_len.set(nursery.ready_len.get() - 1);
+        node.queued.set(false);
+        Some(node)
     }
 
-    /// Takes a node out of its ready list; whether it was in it.
-    fn unqueue(&mut self, index: u32) -> bool {
-        let node = self.at_mut(index);
-        if !std::mem::take(&mut node.queued) {
-            return false;
+    /// Takes a queued node out of its nursery's ready list.
+    fn unqueue(&self, node: Node) {
+        node.queued.set(false);
+        let (previous, next) = (node.previous_ready.take(), node.next_ready.take());
+        let Some(nursery) = node.parent.get() else { return };
+        match previous {
+            Some(previous) => previous.next_ready.set(next),
+            None => nursery.first_ready.set(next),
         }
-        let (nursery, previous, next) = (node.parent, node.previous_ready, node.next_ready);
-        if previous != NONE {
-            self.at_mut(previous).next_ready = next;
+        match next {
+            Some(next) => next.previous_ready.set(previous),
+            None => nursery.last_ready.set(previous),
         }
-        if next != NONE {
-            self.at_mut(next).previous_ready = previous;
-        }
-        let ready = self.ready(nursery);
-        ready.len -= 1;
-        if previous == NONE {
-            ready.head = Link(next);
-        }
-        if next == NONE {
-            ready.tail = Link(previous);
-        }
-        true
+        nursery.ready_len.set(nursery.ready_len.get() - 1);
     }
 
     /// Puts a nursery's ready children into the order that `pick` gives: it is asked for a number below its
     /// argument, as a shuffle does.
-    pub(crate) fn shuffle_ready(&mut self, nursery: u32, mut pick: impl FnMut(usize) -> usize) {
-        let mut order = Vec::with_capacity(self.ready_len(nursery) as usize);
-        while let Some(index) = self.pop_ready(nursery) {
-            order.push(index);
-        }
+    pub(crate) fn shuffle_ready(&self, nursery: Node, mut pick: impl FnMut(usize) -> usize) {
+        let mut order: Vec<Node> = std::iter::from_fn(|| self.pop_ready(nursery)).collect();
         for last in (1..order.len()).rev() {
             order.swap(last, pick(last + 1));
         }
-        for index in order {
-            self.at_mut(index).queued = true;
-            self.push_ready(nursery, index);
+        for node in order {
+            self.push_ready(nursery, node);
         }
     }
 
@@ -705,37 +573,37 @@ impl Tree {
 
     /// How many tasks and bodies are in ready lists.
     pub(crate) fn runnable(&self) -> usize {
-        self.nodes.iter().filter(|(_, node)| node.queued).count()
+        self.arena.iter().filter(|node| node.queued.get()).count()
     }
 
     /// The children of a node, oldest first.
-    pub(crate) fn children(&self, index: u32) -> Vec<u32> {
-        let mut children = Vec::new();
-        let mut child = self.at(index).first_child;
-        while child != NONE {
-            children.push(child);
-            child = self.at(child).next_sibling;
-        }
+    pub(crate) fn children(&self, node: Node) -> Vec<Node> {
+        let mut children: Vec<Node> =
+            std::iter::successors(node.first_child.get(), |child| child.next_sibling.get()).collect();
         children.reverse();
         children
     }
 
     /// The task that a node belongs to: the nearest one above, or itself; the root counts as one.
-    pub(crate) fn task_of(&self, mut index: u32) -> u32 {
-        loop {
-            let node = self.at(index);
-            if matches!(node.kind, Kind::Task { .. } | Kind::Root) || node.parent == NONE {
-                return index;
+    pub(crate) fn task_of(&self, mut node: Node) -> Node {
+        while !matches!(node.kind.get(), Kind::Task | Kind::Root) {
+            match node.parent.get() {
+                Some(parent) => node = parent,
+                None => break,
             }
-            index = node.parent;
         }
+        node
     }
 
     /// The name of the task that a node belongs to.
-    pub(crate) fn task_name(&self, index: u32) -> Option<Cow<'static, str>> {
-        match &self.at(self.task_of(index)).kind {
-            Kind::Task { name, .. } => Some(name.clone()),
-            _ => None,
-        }
+    pub(crate) fn task_name(&self, node: Node) -> Option<Cow<'static, str>> {
+        let task = self.task_of(node);
+        (task.kind.get() == Kind::Task).then(|| task.name())
+    }
+
+    /// The nursery that a `start` call's task is to go to.
+    pub(crate) fn destination(&self, call: Node) -> Option<Node> {
+        let destination = call.details.borrow().rare.as_ref().and_then(|rare| rare.destination);
+        destination.and_then(|id| self.get(id))
     }
 }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::context;
 use super::run::Run;
-use super::tree::{Kind, NONE, NodeId, Tree};
+use super::header::{Kind, Node, NodeId};
+use super::tree::Tree;
 
 /// A read-only view of a task. It stays valid, with its name and its way upward, when the task has ended.
 ///
@@ -33,15 +34,11 @@ pub struct NurseryInfo {
 
 impl Task {
     /// A view of the task that a node belongs to.
-    fn of(tree: &Tree, index: u32) -> Self {
-        let index = tree.task_of(index);
-        let node = tree.at(index);
-        let (name, location) = match &node.kind {
-            Kind::Task { name, location, .. } => (Rc::from(&**name), Some(*location)),
-            _ => (Rc::from("<run>"), None),
-        };
-        let nursery = (node.parent != NONE).then(|| Box::new(NurseryInfo::of(tree, node.parent)));
-        Self { id: tree.id(index), name, location, nursery }
+    fn of(tree: &Tree, node: Node) -> Self {
+        let node = tree.task_of(node);
+        let name = if node.kind.get() == Kind::Task { node.name() } else { "<run>".into() };
+        let nursery = node.parent.get().map(|parent| Box::new(NurseryInfo::of(tree, parent)));
+        Self { id: node.id(), name: Rc::from(&*name), location: node.location(), nursery }
     }
 
     /// A number that no other task of the process has.
@@ -63,9 +60,8 @@ impl Task {
     /// was made. During [`start`](crate::Nursery::start), until `started`, this is a nursery inside of that call.
     pub fn parent_nursery(&self) -> Option<NurseryInfo> {
         let live = context::try_with(|run| {
-            let tree = run.tree.borrow();
-            let parent = tree.get(self.id)?.parent;
-            (parent != NONE).then(|| NurseryInfo::of(&tree, parent))
+            let tree = &run.tree;
+            tree.get(self.id)?.parent.get().map(|parent| NurseryInfo::of(tree, parent))
         });
         live.flatten().or_else(|| self.nursery.as_deref().cloned())
     }
@@ -74,10 +70,9 @@ impl Task {
     /// every task that is not being started.
     pub fn eventual_parent_nursery(&self) -> Option<NurseryInfo> {
         let eventual = context::try_with(|run| {
-            let tree = run.tree.borrow();
-            let parent = tree.get(self.id)?.parent;
-            let Kind::Nursery { destination: Some(id), .. } = tree.at(parent).kind else { return None };
-            tree.get(id).map(|_| NurseryInfo::of(&tree, id.index))
+            let tree = &run.tree;
+            let call = tree.get(self.id)?.parent.get()?;
+            tree.destination(call).map(|nursery| NurseryInfo::of(tree, nursery))
         });
         eventual.flatten()
     }
@@ -85,19 +80,18 @@ impl Task {
     /// The nurseries that the task has open, outermost first.
     pub fn child_nurseries(&self) -> Vec<NurseryInfo> {
         let found = context::try_with(|run| {
-            let tree = run.tree.borrow();
-            tree.get(self.id)?;
+            let tree = &run.tree;
             let mut found = Vec::new();
-            let mut stack = tree.children(self.id.index);
+            let mut stack = tree.children(tree.get(self.id)?);
             stack.reverse();
-            while let Some(index) = stack.pop() {
-                match tree.at(index).kind {
+            while let Some(node) = stack.pop() {
+                match node.kind.get() {
                     // Other tasks' nurseries are theirs.
-                    Kind::Task { .. } => continue,
-                    Kind::Nursery { .. } => found.push(NurseryInfo::of(&tree, index)),
+                    Kind::Task => continue,
+                    Kind::Nursery => found.push(NurseryInfo::of(tree, node)),
                     _ => {}
                 }
-                stack.extend(tree.children(index).into_iter().rev());
+                stack.extend(tree.children(node).into_iter().rev());
             }
             Some(found)
         });
@@ -111,14 +105,10 @@ impl Task {
 }
 
 impl NurseryInfo {
-    fn of(tree: &Tree, index: u32) -> Self {
-        let node = tree.at(index);
-        let location = match &node.kind {
-            Kind::Nursery { location, .. } => *location,
-            _ => unreachable!("tasks are children of nurseries"),
-        };
-        let parent = (node.parent != NONE).then(|| Box::new(Task::of(tree, node.parent)));
-        Self { id: tree.id(index), location, parent }
+    fn of(tree: &Tree, node: Node) -> Self {
+        let location = node.location().expect("a nursery knows where it was opened");
+        let parent = node.parent.get().map(|parent| Box::new(Task::of(tree, parent)));
+        Self { id: node.id(), location, parent }
     }
 
     /// The task that opened the nursery.
@@ -129,11 +119,10 @@ impl NurseryInfo {
     /// The tasks that are in the nursery now, oldest first.
     pub fn child_tasks(&self) -> Vec<Task> {
         let found = context::try_with(|run| {
-            let tree = run.tree.borrow();
-            tree.get(self.id)?;
-            let children = tree.children(self.id.index).into_iter();
-            let tasks = children.filter(|&index| matches!(tree.at(index).kind, Kind::Task { .. }));
-            Some(tasks.map(|index| Task::of(&tree, index)).collect())
+            let tree = &run.tree;
+            let children = tree.children(tree.get(self.id)?).into_iter();
+            let tasks = children.filter(|node| node.kind.get() == Kind::Task);
+            Some(tasks.map(|task| Task::of(tree, task)).collect())
         });
         found.flatten().unwrap_or_default()
     }
@@ -200,8 +189,8 @@ impl fmt::Debug for NurseryInfo {
 #[track_caller]
 pub fn current_task() -> Task {
     context::with(|run| {
-        assert!(run.current() != Tree::ROOT, "this needs a trio task: call it from async code in a run");
-        Task::of(&run.tree.borrow(), run.current())
+        assert!(run.current() != run.tree.root, "this needs a trio task: call it from async code in a run");
+        Task::of(&run.tree, run.current())
     })
 }
 
@@ -212,7 +201,7 @@ pub fn current_task() -> Task {
 /// Outside a run.
 #[track_caller]
 pub fn current_root_task() -> Task {
-    context::with(|run| Task::of(&run.tree.borrow(), Tree::ROOT))
+    context::with(|run| Task::of(&run.tree, run.tree.root))
 }
 
 /// Whether this thread is inside a run.
@@ -223,7 +212,7 @@ pub fn in_run() -> bool {
 /// Whether a task is running on this thread: false in calls that a [`Token`](super::token::Token) made, and outside a
 /// run.
 pub fn in_task() -> bool {
-    context::try_with(|run| run.current() != Tree::ROOT).unwrap_or(false)
+    context::try_with(|run| run.current() != run.tree.root).unwrap_or(false)
 }
 
 /// A snapshot of a run's parts.
@@ -254,11 +243,11 @@ pub struct RunStatistics {
 #[track_caller]
 pub fn current_statistics() -> RunStatistics {
     context::with(|run| {
-        let tree = run.tree.borrow();
+        let tree = &run.tree;
         let timers = run.timers.borrow();
         let next = timers.next().and_then(|next| run.epoch().instant(next));
         RunStatistics {
-            tasks_living: tree.tasks,
+            tasks_living: tree.tasks.get(),
             tasks_runnable: tree.runnable(),
             time_to_next_deadline: next.map(|next| next.saturating_duration_since(run.instant_now())),
             nodes: tree.len(),
@@ -305,7 +294,7 @@ pub enum EffectiveDeadline {
 /// ```
 #[track_caller]
 pub fn current_effective_deadline() -> EffectiveDeadline {
-    context::with(|run: &Run| match run.tree.borrow().effective_deadline(run.current()) {
+    context::with(|run: &Run| match run.tree.effective_deadline(run.current()) {
         None => EffectiveDeadline::Cancelled,
         Some(time) => run.epoch().instant(time).map_or(EffectiveDeadline::Never, EffectiveDeadline::At),
     })

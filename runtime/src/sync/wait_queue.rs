@@ -13,7 +13,7 @@ use slab::Slab;
 
 use crate::kernel::context;
 use crate::kernel::run::{Run, wrong_run};
-use crate::kernel::tree::NodeId;
+use crate::kernel::header::NodeId;
 use crate::kernel::waker::StoredWaker;
 
 /// "Nobody" in the links between waiters.
@@ -115,7 +115,7 @@ impl<P, G> Queue<P, G> {
         while self.first != NOBODY {
             let key = self.first;
             let node = self.waiters[key].node;
-            let cancelled = context::try_with(|run| run.tree.borrow().is_effective(node));
+            let cancelled = context::try_with(|run| run.tree.is_effective(node));
             if cancelled != Some(true) {
                 return Some(key);
             }

@@ -1,0 +1,342 @@
+//! The header of a node of the tree, and the arena that headers live in.
+//!
+//! Headers are linked to each other by address, and waking a task or looking whether it is cancelled follows such
+//! links many million times a second. Two facts make that sound, whatever the links say: the arena only grows while
+//! its run exists, so a [`Node`] always points to a header; and a header consists of cells, so following a link gives
+//! shared access only. A link to a header that has been given to another node would be a mistake of [`tree`], not
+//! undefined behaviour.
+//!
+//! Nodes stay inside the run: what may outlive it (futures, handles, wakers) keeps a [`NodeId`] or a word, which the
+//! arena turns into a node again after comparing serial numbers.
+//!
+//! [`tree`]: super::tree
+
+use std::borrow::Cow;
+use std::cell::{Cell, OnceCell, RefCell, UnsafeCell};
+use std::ops::Deref;
+use std::panic::Location;
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::task::Waker;
+
+use super::reason::CancelReason;
+use super::timers::{NEVER, NO_TIMER, Time, TimerKey};
+use super::word::{MAX_NODES, Word};
+
+/// Names a node for good: another one with the same header has another serial number, in whichever run.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct NodeId {
+    pub(crate) index: u32,
+    pub(crate) serial: u64,
+}
+
+/// What a node is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// The top of the tree.
+    Root,
+    /// A child task of a nursery.
+    Task,
+    /// The body of a nursery, which is woken and polled like a task but belongs to the task around it.
+    Body,
+    /// A nursery, which is a cancel scope with tasks. A `start` call is one too.
+    Nursery,
+    /// A cancel scope or a shield.
+    Scope,
+    /// A `finally` whose body or clean-up is pending.
+    Finally,
+    /// An operation that decides itself what a cancellation does to it.
+    Operation,
+}
+
+/// The place of a child that its nursery does not have yet.
+pub(crate) const NO_PLACE: u32 = u32::MAX;
+
+/// One node's state. See [`tree`](super::tree) for how the parts belong together.
+pub(crate) struct Header {
+    index: u32,
+    pub(crate) serial: Cell<u64>,
+    pub(crate) kind: Cell<Kind>,
+
+    pub(crate) parent: Cell<Option<Node>>,
+    pub(super) first_child: Cell<Option<Node>>,
+    pub(super) next_sibling: Cell<Option<Node>>,
+    pub(super) previous_sibling: Cell<Option<Node>>,
+    pub(super) next_ready: Cell<Option<Node>>,
+    pub(super) previous_ready: Cell<Option<Node>>,
+
+    /// Cancelled itself: by a call, its deadline, or a failure in it.
+    pub(crate) cancelled: Cell<bool>,
+    pub(crate) shield: Cell<bool>,
+    pub(crate) effective: Cell<bool>,
+    /// In its nursery's ready list.
+    pub(crate) queued: Cell<bool>,
+    /// Nursery: its owner has been woken since it was last polled.
+    pub(super) signalled: Cell<bool>,
+    /// Nursery: it became effectively cancelled, and has not looked through its children since.
+    pub(crate) sweep: Cell<bool>,
+    /// What it ran was cancelled, and the code behind it may not run: whoever is above has to drop it.
+    pub(super) unwinding: Cell<bool>,
+    /// Holds cancellations off by itself, whatever is below it.
+    pub(super) guards: Cell<bool>,
+    /// Counted in the parent's `holding_children`.
+    pub(super) holding: Cell<bool>,
+    /// Task: does not keep its nursery open.
+    pub(crate) daemon: Cell<bool>,
+
+    /// Task: its place in its nursery.
+    pub(crate) place: Cell<u32>,
+    pub(super) holding_children: Cell<u32>,
+    pub(super) unwinding_children: Cell<u32>,
+    /// Operations directly in this node that may not be dropped now.
+    pub(super) operation_holds: Cell<u32>,
+    /// Clones of this node's waker that foreign code keeps.
+    pub(super) foreign_clones: Cell<u32>,
+
+    /// Nursery: its children that have been woken, in that order.
+    pub(super) first_ready: Cell<Option<Node>>,
+    pub(super) last_ready: Cell<Option<Node>>,
+    pub(super) ready_len: Cell<u32>,
+
+    /// Whom to wake when its cancel status changes (or, of a nursery, when a child is ready), if that is one of our own;
+    /// otherwise it is among the details.
+    pub(super) owner: Cell<Option<Word>>,
+    /// Scopes and nurseries: when it cancels itself.
+    pub(crate) deadline: Cell<Time>,
+    pub(crate) timer: Cell<TimerKey>,
+    pub(super) details: RefCell<Details>,
+}
+
+/// What is looked at rarely.
+#[derive(Default)]
+pub(crate) struct Details {
+    /// The first cause, once the node is cancelled.
+    pub(crate) reason: Option<Rc<CancelReason>>,
+    /// A task's name.
+    pub(crate) name: Cow<'static, str>,
+    /// Where a task was spawned, or a nursery opened.
+    pub(crate) location: Option<&'static Location<'static>>,
+    /// A foreign waker to wake where `owner` has none.
+    pub(crate) waker: Option<Rc<Waker>>,
+    pub(crate) rare: Option<Box<Rare>>,
+}
+
+/// What few nodes have.
+#[derive(Default)]
+pub(crate) struct Rare {
+    /// A `start` call: the nursery that its task is to go to.
+    pub(crate) destination: Option<NodeId>,
+    /// An operation: what to call when it is cancelled.
+    pub(crate) abort: Option<Rc<dyn Fn()>>,
+    /// Foreign wakers of operations that parked here because of a cancellation; woken if it is taken back.
+    pub(crate) parked: Vec<Rc<Waker>>,
+}
+
+impl Header {
+    fn new(index: u32) -> Self {
+        Self {
+            index,
+            serial: Cell::new(0),
+            kind: Cell::new(Kind::Scope),
+            parent: Cell::new(None),
+            first_child: Cell::new(None),
+            next_sibling: Cell::new(None),
+            previous_sibling: Cell::new(None),
+            next_ready: Cell::new(None),
+            previous_ready: Cell::new(None),
+            cancelled: Cell::new(false),
+            shield: Cell::new(false),
+            effective: Cell::new(false),
+            queued: Cell::new(false),
+            signalled: Cell::new(false),
+            sweep: Cell::new(false),
+            unwinding: Cell::new(false),
+            guards: Cell::new(false),
+            holding: Cell::new(false),
+            daemon: Cell::new(false),
+            place: Cell::new(NO_PLACE),
+            holding_children: Cell::new(0),
+            unwinding_children: Cell::new(0),
+            operation_holds: Cell::new(0),
+            foreign_clones: Cell::new(0),
+            first_ready: Cell::new(None),
+            last_ready: Cell::new(None),
+            ready_len: Cell::new(0),
+            owner: Cell::new(None),
+            deadline: Cell::new(NEVER),
+            timer: Cell::new(NO_TIMER),
+            details: RefCell::default(),
+        }
+    }
+
+    /// Makes the header fit for another node. Links to it must be gone.
+    fn reset(&self) {
+        self.serial.set(0);
+        self.parent.set(None);
+        self.first_child.set(None);
+        self.next_sibling.set(None);
+        self.previous_sibling.set(None);
+        self.cancelled.set(false);
+        self.shield.set(false);
+        self.effective.set(false);
+        self.signalled.set(false);
+        self.sweep.set(false);
+        self.unwinding.set(false);
+        self.guards.set(false);
+        self.holding.set(false);
+        self.daemon.set(false);
+        self.place.set(NO_PLACE);
+        self.holding_children.set(0);
+        self.unwinding_children.set(0);
+        self.operation_holds.set(0);
+        self.foreign_clones.set(0);
+        self.first_ready.set(None);
+        self.last_ready.set(None);
+        self.ready_len.set(0);
+        self.owner.set(None);
+        self.deadline.set(NEVER);
+        self.timer.set(NO_TIMER);
+    }
+
+    /// Whether something below must not be dropped now.
+    #[inline]
+    pub(crate) fn is_held(&self) -> bool {
+        self.operation_holds.get() > 0 || self.holding_children.get() > 0
+    }
+
+    pub(super) fn must_hold(&self) -> bool {
+        self.is_held() || (!self.unwinding.get() && (self.shield.get() || self.guards.get()))
+    }
+
+    /// Whether what runs in this node is to be dropped now that it is parked.
+    #[inline]
+    pub(crate) fn may_drop(&self) -> bool {
+        (self.effective.get() || self.unwinding_children.get() > 0) && !self.is_held()
+    }
+
+    /// Whether the cancellation of something further out reaches the node.
+    pub(crate) fn is_cancelled_above(&self) -> bool {
+        !self.shield.get() && self.parent.get().is_some_and(|parent| parent.effective.get())
+    }
+
+    /// The first cause, once the node is cancelled itself.
+    pub(crate) fn reason(&self) -> Option<Rc<CancelReason>> {
+        self.details.borrow().reason.clone()
+    }
+
+    /// A task's name.
+    pub(crate) fn name(&self) -> Cow<'static, str> {
+        self.details.borrow().name.clone()
+    }
+
+    /// Where a task was spawned, or a nursery opened.
+    pub(crate) fn location(&self) -> Option<&'static Location<'static>> {
+        self.details.borrow().location
+    }
+}
+
+/// A header's address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Node(NonNull<Header>);
+
+impl Deref for Node {
+    type Target = Header;
+
+    #[inline]
+    fn deref(&self) -> &Header {
+        // SAFETY: nodes are made by `Arena` only, from headers that it keeps in place until it is dropped with its
+        // run, and nodes do not leave the run (see the head of this file). All access to a header is shared.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Node {
+    #[inline]
+    pub(crate) fn id(self) -> NodeId {
+        NodeId { index: self.index, serial: self.serial.get() }
+    }
+}
+
+/// How many headers are allocated at a time.
+const CHUNK: usize = 128;
+
+type Chunk = Box<[OnceCell<Header>; CHUNK]>;
+
+/// All headers of a run, in use and free.
+#[derive(Default)]
+pub(crate) struct Arena {
+    /// Grows only.
+    chunks: UnsafeCell<Vec<Chunk>>,
+    /// How many headers have ever been used.
+    made: Cell<usize>,
+    /// Free headers, linked by `next_ready`.
+    free: Cell<Option<Node>>,
+    used: Cell<usize>,
+}
+
+impl Arena {
+    /// How many headers are in use.
+    pub(crate) fn len(&self) -> usize {
+        self.used.get()
+    }
+
+    #[inline]
+    fn chunk(&self, number: usize) -> Option<&[OnceCell<Header>; CHUNK]> {
+        // SAFETY: the only mutation of the vector is the push in `make`, during which no reference into the vector
+        // exists; this reference goes to a chunk, which a push does not move.
+        let chunks = unsafe { &*self.chunks.get() };
+        chunks.get(number).map(|chunk| &**chunk)
+    }
+
+    /// The header with this index, in use or not.
+    #[inline]
+    pub(crate) fn at(&self, index: u32) -> Option<Node> {
+        let header = self.chunk(index as usize / CHUNK)?[index as usize % CHUNK].get()?;
+        Some(Node(NonNull::from(header)))
+    }
+
+    /// Takes a header into use.
+    #[inline]
+    pub(crate) fn take(&self, kind: Kind, serial: u64) -> Node {
+        let node = match self.free.get() {
+            Some(node) => {
+                self.free.set(node.next_ready.take());
+                node
+            }
+            None => self.make(),
+        };
+        self.used.set(self.used.get() + 1);
+        node.serial.set(serial);
+        node.kind.set(kind);
+        node
+    }
+
+    #[cold]
+    fn make(&self) -> Node {
+        let index = self.made.get();
+        assert!(index < MAX_NODES, "too many tasks, nurseries and scopes in one trio run");
+        self.made.set(index + 1);
+        if index % CHUNK == 0 {
+            let chunk = Box::new([const { OnceCell::new() }; CHUNK]);
+            // SAFETY: no reference into the vector is alive: `chunk` gives references to chunks only.
+            unsafe { (*self.chunks.get()).push(chunk) };
+        }
+        let place = &self.chunk(index / CHUNK).expect("the chunk was made just now or before")[index % CHUNK];
+        Node(NonNull::from(place.get_or_init(|| Header::new(index as u32))))
+    }
+
+    /// Gives a header back; its details are the caller's to drop.
+    #[must_use = "dropping them may run foreign code: do that when nothing is half done"]
+    pub(crate) fn give_back(&self, node: Node) -> Details {
+        let details = node.details.take();
+        node.reset();
+        node.next_ready.set(self.free.replace(Some(node)));
+        self.used.set(self.used.get() - 1);
+        details
+    }
+
+    /// All headers in use.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Node> {
+        (0..self.made.get() as u32).filter_map(|index| self.at(index)).filter(|node| node.serial.get() != 0)
+    }
+}

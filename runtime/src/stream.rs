@@ -1,0 +1,211 @@
+//! What byte streams have in common, whatever they run over: Trio's abstract interfaces.
+#![forbid(unsafe_code)]
+#![expect(
+    async_fn_in_trait,
+    reason = "a run stays on one thread, so nobody needs these futures to be `Send`, which is all that the lint warns of"
+)]
+
+use std::io;
+
+/// Something that is closed when it is no longer used: Trio's `AsyncResource`.
+///
+/// Dropping a resource closes it at once, without ceremony. [`aclose`](Self::aclose) is for those that have something
+/// to say to the other side before, such as TLS.
+///
+/// # Examples
+///
+/// ```
+/// use trio::{AsyncResource, net::TcpListener};
+/// async fn close_politely(mut resource: impl AsyncResource) -> std::io::Result<()> {
+///     resource.aclose().await
+/// }
+/// trio::run(async {
+///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+///     close_politely(listener).await
+/// })
+/// .unwrap();
+/// ```
+pub trait AsyncResource {
+    /// Closes the resource, gracefully if possible.
+    ///
+    /// A checkpoint. It always closes, also when it fails or is cancelled: a cancellation only takes the grace away.
+    /// Closing again does nothing but the checkpoint. Other operations then fail with
+    /// [`ClosedResourceError`](crate::ClosedResourceError).
+    ///
+    /// # Errors
+    ///
+    /// When the grace failed. The resource is closed all the same.
+    async fn aclose(&mut self) -> io::Result<()>;
+}
+
+/// The sending side of a byte stream: Trio's `SendStream`.
+///
+/// # Examples
+///
+/// ```
+/// use trio::SendStream;
+/// /// Says hello over whatever it is given.
+/// async fn greet(stream: &mut impl SendStream) -> std::io::Result<()> {
+///     stream.send_all(b"hello\n").await
+/// }
+/// # async fn with_tcp(mut stream: trio::net::TcpStream) -> std::io::Result<()> { greet(&mut stream).await }
+/// ```
+pub trait SendStream: AsyncResource {
+    /// Sends all of the data, and waits as long as that takes. No data is fine.
+    ///
+    /// A checkpoint.
+    ///
+    /// # Cancellation
+    ///
+    /// One of the few operations that can be interrupted half-way: any part of the data, from its beginning, may have
+    /// been sent by then, and there is no way to know which. The usual thing to do with such a stream is to close it.
+    ///
+    /// # Errors
+    ///
+    /// [`ClosedResourceError`](crate::ClosedResourceError) (inside the `io::Error`) if you closed the stream or its
+    /// sending side; the transport's error if the connection broke.
+    async fn send_all(&mut self, data: &[u8]) -> io::Result<()>;
+
+    /// Waits until a [`send_all`](Self::send_all) might not have to wait.
+    ///
+    /// For those who want to decide as late as possible what to send. It may return too early, but not too late.
+    ///
+    /// A checkpoint. Cancelling it has no effect.
+    ///
+    /// # Errors
+    ///
+    /// As `send_all`.
+    async fn wait_send_all_might_not_block(&mut self) -> io::Result<()>;
+}
+
+/// The receiving side of a byte stream: Trio's `ReceiveStream`.
+///
+/// # Examples
+///
+/// ```
+/// use trio::ReceiveStream;
+/// /// Receives everything up to the end.
+/// async fn receive_to_end(stream: &mut impl ReceiveStream) -> std::io::Result<Vec<u8>> {
+///     let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
+///     loop {
+///         match stream.receive_some(&mut buffer).await? {
+///             0 => return Ok(all),
+///             count => all.extend_from_slice(&buffer[..count]),
+///         }
+///     }
+/// }
+/// # async fn with_tcp(mut stream: trio::net::TcpStream) -> std::io::Result<Vec<u8>> { receive_to_end(&mut stream).await }
+/// ```
+pub trait ReceiveStream: AsyncResource {
+    /// Waits for data, and gives how many bytes it has put at the beginning of the buffer. 0 means that the other side
+    /// will send no more; asked again, it stays at that.
+    ///
+    /// A checkpoint.
+    ///
+    /// # Cancellation
+    ///
+    /// Cancelled or dropped, it has received nothing: no data is lost.
+    ///
+    /// # Errors
+    ///
+    /// [`ClosedResourceError`](crate::ClosedResourceError) (inside the `io::Error`) if you closed the stream;
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the buffer has no room, since 0 would then look like the end;
+    /// the transport's error if the connection broke.
+    async fn receive_some(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+}
+
+/// A byte stream in both directions: Trio's `Stream`.
+pub trait ByteStream: SendStream + ReceiveStream {}
+
+/// A byte stream whose sending side can be closed alone: Trio's `HalfCloseableStream`.
+///
+/// # Examples
+///
+/// ```
+/// use trio::HalfCloseableStream;
+/// /// Sends a request whose end is the end of the stream, and receives the first part of the answer.
+/// async fn ask(stream: &mut impl HalfCloseableStream, answer: &mut [u8]) -> std::io::Result<usize> {
+///     stream.send_all(b"what time is it?").await?;
+///     stream.send_eof().await?;
+///     stream.receive_some(answer).await
+/// }
+/// # async fn with_tcp(mut stream: trio::net::TcpStream) -> std::io::Result<usize> { ask(&mut stream, &mut [0; 9]).await }
+/// ```
+pub trait HalfCloseableStream: ByteStream {
+    /// Says that no more data will come. The other side sees the end after all that was sent; receiving goes on.
+    ///
+    /// A checkpoint. Doing it again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ClosedResourceError`](crate::ClosedResourceError) (inside the `io::Error`) if you closed the stream; the
+    /// transport's error if the connection broke.
+    async fn send_eof(&mut self) -> io::Result<()>;
+}
+
+/// What gives a stream for each peer that connects: Trio's `Listener`.
+///
+/// # Examples
+///
+/// ```
+/// use trio::{AsyncResource, Listener};
+/// /// Turns everybody away.
+/// async fn closed_today<L: Listener<Stream: AsyncResource>>(listener: &mut L) -> std::io::Result<()> {
+///     loop {
+///         listener.accept().await?.aclose().await?;
+///     }
+/// }
+/// # async fn with_tcp(mut listener: trio::net::TcpListener) -> std::io::Result<()> { closed_today(&mut listener).await }
+/// ```
+pub trait Listener {
+    /// What a peer is talked to through.
+    type Stream;
+
+    /// Waits for a peer to connect.
+    ///
+    /// A checkpoint. Cancelled or dropped, it has accepted nobody: the peer is there for the next call.
+    ///
+    /// # Errors
+    ///
+    /// When the listener can accept nobody, because it was closed or because the system has run out of something. What
+    /// goes wrong with one peer only is not an error: that peer is passed over.
+    async fn accept(&mut self) -> io::Result<Self::Stream>;
+}
+
+impl<T: AsyncResource + ?Sized> AsyncResource for &mut T {
+    async fn aclose(&mut self) -> io::Result<()> {
+        (**self).aclose().await
+    }
+}
+
+impl<T: SendStream + ?Sized> SendStream for &mut T {
+    async fn send_all(&mut self, data: &[u8]) -> io::Result<()> {
+        (**self).send_all(data).await
+    }
+
+    async fn wait_send_all_might_not_block(&mut self) -> io::Result<()> {
+        (**self).wait_send_all_might_not_block().await
+    }
+}
+
+impl<T: ReceiveStream + ?Sized> ReceiveStream for &mut T {
+    async fn receive_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (**self).receive_some(buffer).await
+    }
+}
+
+impl<T: ByteStream + ?Sized> ByteStream for &mut T {}
+
+impl<T: HalfCloseableStream + ?Sized> HalfCloseableStream for &mut T {
+    async fn send_eof(&mut self) -> io::Result<()> {
+        (**self).send_eof().await
+    }
+}
+
+impl<T: Listener + ?Sized> Listener for &mut T {
+    type Stream = T::Stream;
+
+    async fn accept(&mut self) -> io::Result<Self::Stream> {
+        (**self).accept().await
+    }
+}

@@ -1,0 +1,177 @@
+//! What the tests about tasks and cancellation share: a log, guards that tell of their drop, and an error.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use trio::ErrorGroup;
+
+/// What happened, in order.
+#[derive(Debug)]
+pub(crate) struct Log {
+    lines: RefCell<Vec<String>>,
+    zero: Option<Instant>,
+}
+
+impl Log {
+    /// A log of plain lines.
+    pub(crate) fn new() -> Self {
+        Self {
+            lines: RefCell::default(),
+            zero: None,
+        }
+    }
+
+    /// A log whose lines end with the time in seconds on the run's clock, from now on.
+    pub(crate) fn timed() -> Self {
+        Self {
+            lines: RefCell::default(),
+            zero: Some(trio::current_time()),
+        }
+    }
+
+    pub(crate) fn say(&self, what: impl fmt::Display) {
+        let line = match self.zero {
+            None => what.to_string(),
+            Some(zero) => format!(
+                "{what} at {}",
+                (trio::current_time() - zero).as_secs_f64()
+            ),
+        };
+        self.lines.borrow_mut().push(line);
+    }
+
+    /// Says "`what` dropped" when it is dropped, unless it is disarmed before.
+    pub(crate) fn guard(&self, what: impl Into<String>) -> Guard<'_> {
+        Guard {
+            log: self,
+            what: Some(what.into()),
+        }
+    }
+
+    /// The lines since the last call.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.lines.take()
+    }
+
+    /// As `lines`, for lines in no particular order.
+    pub(crate) fn sorted(&self) -> Vec<String> {
+        let mut lines = self.lines();
+        lines.sort();
+        lines
+    }
+}
+
+/// See [`Log::guard`].
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Guard<'a> {
+    log: &'a Log,
+    what: Option<String>,
+}
+
+impl Guard<'_> {
+    pub(crate) fn disarm(mut self) {
+        self.what = None;
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if let Some(what) = self.what.take() {
+            self.log.say(format!("{what} dropped"));
+        }
+    }
+}
+
+/// Calls a closure when it is dropped.
+pub(crate) struct OnDrop<F: FnMut()>(pub(crate) F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// An error that tests can tell from another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Failed(pub(crate) &'static str);
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Failed {}
+
+/// What a nursery failed with, in no particular order.
+#[track_caller]
+pub(crate) fn failures<T>(result: Result<T, ErrorGroup<Failed>>) -> Vec<&'static str> {
+    let Err(group) = result else {
+        panic!("the nursery did not fail")
+    };
+    let mut failures: Vec<_> = group.into_errors().map(|error| error.0).collect();
+    failures.sort_unstable();
+    failures
+}
+
+pub(crate) const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Waits until no other task can go on.
+pub(crate) async fn settle() {
+    trio::testing::wait_all_tasks_blocked(Duration::ZERO).await;
+}
+
+/// Waits until it is dropped, as a task that ends with `()`.
+pub(crate) async fn forever() {
+    trio::sleep_forever().await;
+}
+
+/// Waits until it is dropped, as a task that could fail.
+pub(crate) async fn forever_or_fail() -> Result<(), Failed> {
+    trio::sleep_forever().await
+}
+
+/// Says that it has begun, and waits until it is dropped, which it says too.
+pub(crate) async fn park(log: &Log, name: &str) {
+    log.say(name);
+    let _guard = log.guard(name);
+    forever().await;
+}
+
+/// Whether a checkpoint that is begun here, now, meets a cancellation: then it parks, and otherwise it goes on.
+///
+/// This is how one task can meet the same cancellation several times: it gives the parked checkpoint up instead of
+/// being dropped with it.
+pub(crate) async fn meets_cancellation() -> bool {
+    std::future::poll_fn(|context| {
+        let checkpoint = pin!(trio::lowlevel::checkpoint_if_cancelled());
+        Poll::Ready(checkpoint.poll(context).is_pending())
+    })
+    .await
+}
+
+/// Yields to the other tasks, cancelled or not.
+pub(crate) async fn yield_shielded() {
+    trio::lowlevel::cancel_shielded_checkpoint().await;
+}
+
+/// The panic of a call, as text.
+#[track_caller]
+pub(crate) fn panic_text<T>(call: impl FnOnce() -> T) -> String {
+    let panic = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)) {
+        Ok(_) => panic!("the call was expected to panic"),
+        Err(panic) => panic,
+    };
+    match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => panic
+            .downcast_ref::<&'static str>()
+            .map_or_else(String::new, |text| (*text).to_owned()),
+    }
+}
