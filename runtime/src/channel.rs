@@ -71,7 +71,7 @@ impl<T> Shared<T> {
             return Err(TrySendError::Broken(value));
         }
         let mut value = Some(value);
-        let handed = self.receiving.has_waiters() && self.receiving.hand_off(|()| value.take().ok_or(EndOfChannel));
+        let handed = self.receiving.hand_off(|()| value.take().ok_or(EndOfChannel));
         let Some(value) = value.filter(|_| !handed) else { return Ok(()) };
         let mut buffer = self.buffer.borrow_mut();
         if buffer.len() >= self.capacity {
@@ -103,9 +103,7 @@ impl<T> Shared<T> {
     /// Puts a value back that was received but not delivered.
     fn give_back(&self, value: T) {
         let mut value = Some(value);
-        if self.receiving.has_waiters() {
-            self.receiving.hand_off(|()| value.take().ok_or(EndOfChannel));
-        }
+        self.receiving.hand_off(|()| value.take().ok_or(EndOfChannel));
         if let Some(value) = value {
             self.buffer.borrow_mut().push_front(value);
         }

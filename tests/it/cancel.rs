@@ -8,7 +8,7 @@ use trio::testing::MockClock;
 use trio::{CancelHandle, CancelReason, CancelScope, CancelSource, TaskStatus};
 
 use crate::support::{
-    Failed, Log, OnDrop, failures, forever, forever_or_fail, meets_cancellation, park, secs, settle, yield_shielded,
+    Failed, Log, OnDrop, failures, forever, forever_or_fail, meets_cancellation, panic_text, park, secs, settle, yield_shielded,
 };
 
 /// Notes, when it is dropped, why the scope was cancelled.
@@ -149,6 +149,30 @@ async fn a_start_that_fails_in_the_body_makes_the_body_the_reason() {
     assert_eq!(reasons[0].source(), CancelSource::Nursery);
     assert_eq!(reasons[0].text(), Some("the nursery's body failed"));
     assert_eq!(reasons[0].task_name(), Some("parent"));
+}
+
+#[test]
+fn a_panic_makes_the_task_that_panicked_the_reason() {
+    async fn panics() {
+        panic!("out of cheese");
+    }
+    let reasons = RefCell::default();
+    let text = panic_text(|| {
+        trio::run(async {
+            trio::nursery! { |n, scope|
+                let reasons = &reasons;
+                n.named("panicking").start_soon(panics());
+                let _note = note_reason(&scope, reasons);
+                forever().await;
+            };
+        });
+    });
+    assert_eq!(text, "out of cheese");
+    let reasons = reasons.take();
+    assert_eq!(reasons.len(), 1);
+    assert_eq!(reasons[0].source(), CancelSource::Nursery);
+    assert_eq!(reasons[0].text(), Some("a task panicked"));
+    assert_eq!(reasons[0].task_name(), Some("panicking"));
 }
 
 // trio: _core/_tests/test_cancelled.py::test_cancel_reason_not_overwritten

@@ -1,9 +1,13 @@
 //! Nurseries: what comes out of them, and when they end.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
-use trio::{ErrorGroup, Nursery, open_try_nursery};
+use trio::lowlevel::{NurseryInfo, Task, current_root_task, current_task, spawn_system_task};
+use trio::{ErrorGroup, Event, Nursery, TaskStatus, open_try_nursery};
 
 use crate::support::{
     Failed, Log, failures, forever, forever_or_fail, panic_text, secs, settle,
@@ -107,6 +111,171 @@ async fn a_failing_child_ends_its_siblings() {
     };
     assert_eq!(failures(result), ["child"]);
     assert_eq!(log.lines(), ["sibling dropped"; 3]);
+}
+
+// trio: _core/_tests/test_run.py::test_current_task
+#[trio::test]
+async fn a_childs_nursery_was_opened_by_its_parent() {
+    let parent = current_task();
+    assert_eq!(parent, current_task());
+    trio::nursery! { |n|
+        assert_eq!(current_task(), parent, "a body belongs to the task around it");
+        n.start_soon(async {
+            let child = current_task();
+            assert_ne!(child, parent);
+            let nursery = child.parent_nursery().unwrap();
+            assert_eq!(nursery.parent_task().unwrap(), parent);
+        });
+    }
+}
+
+// trio: _core/_tests/test_run.py::test_task_tree_introspection
+#[trio::test(schedules = 20)]
+async fn the_task_tree_can_be_walked_in_both_directions() {
+    let tasks: RefCell<HashMap<&str, Task>> = RefCell::default();
+    let nurseries: RefCell<HashMap<&str, NurseryInfo>> = RefCell::default();
+    let task = |name| tasks.borrow()[name].clone();
+    let nursery = |name| nurseries.borrow()[name].clone();
+    let innermost = || current_task().child_nurseries().pop().unwrap();
+
+    // Downwards: the nurseries that are open, outermost first.
+    let main = current_task();
+    tasks.borrow_mut().insert("main", main.clone());
+    assert_eq!(main.child_nurseries(), []);
+    trio::nursery! { |_outer|
+        nurseries.borrow_mut().insert("outer", innermost());
+        assert_eq!(main.child_nurseries(), [nursery("outer")]);
+        assert_eq!(nursery("outer").child_tasks(), []);
+        trio::nursery! { |_inner|
+            nurseries.borrow_mut().insert("inner", innermost());
+            assert_eq!(main.child_nurseries(), [nursery("outer"), nursery("inner")]);
+            assert_eq!(nursery("inner").parent_task(), Some(main.clone()));
+        }
+        assert_eq!(main.child_nurseries(), [nursery("outer")]);
+    }
+    assert_eq!(main.child_nurseries(), []);
+    // The way up survives.
+    for name in ["outer", "inner"] {
+        assert_eq!(nursery(name).parent_task(), Some(main.clone()));
+        assert_eq!(nursery(name).child_tasks(), []);
+    }
+
+    // A task that is being started.
+    async fn starting(
+        tasks: &RefCell<HashMap<&'static str, Task>>,
+        nurseries: &RefCell<HashMap<&'static str, NurseryInfo>>,
+        done: &Event,
+        status: TaskStatus,
+    ) {
+        let own = current_task();
+        tasks.borrow_mut().insert("child2", own.clone());
+        let target = nurseries.borrow()["nursery"].clone();
+        let main = tasks.borrow()["main"].clone();
+        let internal = own.parent_nursery().unwrap();
+        assert_ne!(internal, target);
+        assert_eq!(internal.parent_task(), Some(main.clone()));
+        assert_eq!(internal.child_tasks(), [own.clone()]);
+        assert_eq!(own.eventual_parent_nursery(), Some(target.clone()));
+        assert_eq!(main.child_nurseries(), [target.clone(), internal]);
+
+        status.started(());
+
+        assert_eq!(own.parent_nursery(), Some(target.clone()));
+        assert_eq!(own.eventual_parent_nursery(), None);
+        assert!(target.child_tasks().contains(&own));
+        trio::nursery! { |n|
+            nurseries.borrow_mut().insert("of child2", own.child_nurseries().pop().unwrap());
+            n.start_soon(grandchild(tasks, done));
+        }
+    }
+    async fn grandchild(tasks: &RefCell<HashMap<&'static str, Task>>, done: &Event) {
+        tasks.borrow_mut().insert("grandchild", current_task());
+        done.wait().await;
+    }
+    let done = Event::new();
+
+    trio::nursery! { |n|
+        nurseries.borrow_mut().insert("nursery", innermost());
+        n.start_soon(async {
+            tasks.borrow_mut().insert("child1", current_task());
+            done.wait().await;
+        });
+        n.start(|status| starting(&tasks, &nurseries, &done, status)).await.unwrap();
+        let children = nursery("nursery").child_tasks();
+        assert_eq!(children, [task("child1"), task("child2")]);
+        assert_eq!(task("child1").eventual_parent_nursery(), None);
+
+        settle().await;
+        assert_eq!(main.child_nurseries(), [nursery("nursery")]);
+        assert_eq!(task("child1").child_nurseries(), []);
+        assert_eq!(task("child2").child_nurseries(), [nursery("of child2")]);
+        assert_eq!(nursery("of child2").parent_task(), Some(task("child2")));
+        assert_eq!(nursery("of child2").child_tasks(), [task("grandchild")]);
+        assert!(task("grandchild").is_alive());
+        done.set();
+    }
+
+    // From everywhere the way up ends at the root, also when all have ended.
+    for (name, ways) in [("main", 1), ("child1", 2), ("child2", 2), ("grandchild", 3)] {
+        assert_eq!(task(name).is_alive(), name == "main");
+        let mut up = task(name);
+        for _ in 0..ways {
+            up = up.parent_nursery().unwrap().parent_task().unwrap();
+        }
+        assert_eq!(up, current_root_task());
+        assert_eq!(up.parent_nursery(), None);
+    }
+    let up = task("grandchild").parent_nursery().unwrap();
+    assert_eq!(up, nursery("of child2"));
+    assert_eq!(up.parent_task(), Some(task("child2")));
+    assert_eq!(task("child2").parent_nursery(), Some(nursery("nursery")));
+}
+
+// trio: _core/_tests/test_run.py::test_spawn_name
+#[trio::test]
+async fn a_tasks_name_is_its_functions_or_the_one_it_was_given() {
+    async fn func1(expected: &str) {
+        check(expected);
+    }
+    fn check(expected: &str) {
+        let name = current_task().name().to_owned();
+        assert!(name.contains(expected), "'{name}' instead of '{expected}'");
+    }
+    struct Named(&'static str);
+    impl Future for Named {
+        type Output = ();
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+            check(self.0);
+            Poll::Ready(())
+        }
+    }
+
+    trio::nursery! { |n|
+        n.start_soon(func1("func1"));
+        n.start_soon(Named("Named"));
+        n.named("a name").start_soon(async { assert_eq!(current_task().name(), "a name") });
+        n.named(format!("{:?}", Some(7))).start_soon(async { assert_eq!(current_task().name(), "Some(7)") });
+        let bound = |expected| func1(expected);
+        n.start_soon(bound("func1"));
+        n.named("given").start_soon(func1("given"));
+        n.named("handle").spawn(func1("handle")).join().await.unwrap();
+        n.named("starting")
+            .start(|status: TaskStatus| async {
+                check("starting");
+                status.started(());
+            })
+            .await
+            .unwrap();
+    }
+    let done = Rc::new(Cell::new(false));
+    let said = Rc::clone(&done);
+    let system = async move {
+        assert_eq!(current_task().name(), "system");
+        said.set(true);
+    };
+    spawn_system_task("system", system).unwrap();
+    settle().await;
+    assert!(done.get());
 }
 
 // What Trio refuses when it runs, starting a task when the block has been left, does not compile here: the

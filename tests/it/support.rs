@@ -175,3 +175,16 @@ pub(crate) fn panic_text<T>(call: impl FnOnce() -> T) -> String {
             .map_or_else(String::new, |text| (*text).to_owned()),
     }
 }
+
+/// Whether an operation yields to the other tasks before it completes.
+pub(crate) async fn yields(operation: impl Future) -> bool {
+    let mut operation = pin!(operation);
+    let first = std::future::poll_fn(|context| {
+        Poll::Ready(operation.as_mut().poll(context).is_pending())
+    });
+    let pending = first.await;
+    if pending {
+        operation.await;
+    }
+    pending
+}

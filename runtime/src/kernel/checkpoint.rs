@@ -124,18 +124,19 @@ impl Future for CheckpointIfCancelled {
 /// Trio's `trio.lowlevel.cancel_shielded_checkpoint`: for operations that have completed and must not lose
 /// what they got.
 pub fn cancel_shielded_checkpoint() -> impl Future<Output = ()> {
-    Shielded { free: false, held: Hold::default(), yielded: false }
+    Shielded { held: Hold::default(), yielded: false }
 }
 
 /// What an operation that need not wait owes after it has completed: a yield that no cancellation can interrupt,
 /// unless the task has budget left in this step.
-pub(crate) fn schedule_point() -> impl Future<Output = ()> {
-    Shielded { free: true, held: Hold::default(), yielded: false }
+#[inline]
+pub(crate) async fn schedule_point() {
+    if !context::with(Run::take_budget) {
+        cancel_shielded_checkpoint().await;
+    }
 }
 
 struct Shielded {
-    /// May be skipped within the step's budget.
-    free: bool,
     held: Hold,
     yielded: bool,
 }
@@ -146,7 +147,7 @@ impl Future for Shielded {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         context::with(|run| {
-            if self.yielded || (self.free && run.take_budget()) {
+            if self.yielded {
                 self.held.release();
                 return Poll::Ready(());
             }
@@ -167,7 +168,7 @@ impl Hold {
         if self.0.is_none() {
             let node = run.current();
             run.change(|tree, effects| tree.hold(node, true, effects));
-            self.0 = Some(node.id());
+            self.0 = Some(run.tree.id(node));
         }
     }
 

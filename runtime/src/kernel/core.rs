@@ -55,7 +55,7 @@ impl<E> Core<E> {
     /// Opens a nursery below the node that is being polled.
     pub(crate) fn open(location: &'static Location<'static>) -> Self {
         let id = context::with(|run| {
-            run.tree.insert_nursery(run.current(), location, None).id()
+            run.tree.id(run.tree.insert_nursery(run.current(), location, None))
         });
         Self {
             id,
@@ -74,6 +74,7 @@ impl<E> Core<E> {
 
     /// Adds a child, which will be polled for the first time in the nursery's next turn. If the nursery is
     /// being dropped, the child is dropped instead.
+    #[inline]
     pub(crate) fn add<'scope>(&self, birth: Birth<'scope, E>) -> Option<NodeId>
     where
         E: 'scope,
@@ -83,17 +84,24 @@ impl<E> Core<E> {
         // latest, which the driver calls before `'scope` can end (see `Nursery`), and polled only by the
         // driver; if the driver is forgotten, they are never touched again.
         let child: AnyChild<E> = unsafe { std::mem::transmute::<Rc<dyn Child<E> + 'scope>, AnyChild<E>>(child) };
+        let mut child = Some(child);
         let started = context::try_with(|run| {
             let nursery = run.tree.get(self.id).filter(|_| !self.closed.get())?;
+            let child = child.take()?;
             self.count(daemon, 1);
-            let place = self.children.borrow_mut().insert(Rc::clone(&child)) as u32;
+            let place = self.children.borrow_mut().insert(child) as u32;
             Some(run.change(|tree, effects| {
                 let task = tree.insert_task(nursery, name, location, effects);
                 task.place.set(place);
                 task.daemon.set(daemon);
-                task.id()
+                tree.id(task)
             }))
         });
+        if let Some(child) = child {
+            // A handle shares the cell: it finds a task that has ended.
+            child.drop_future();
+            child.set_ended();
+        }
         started.flatten()
     }
 
@@ -142,7 +150,7 @@ impl<E> Core<E> {
         if let Err(error) = outcome {
             self.record(run, Some(task), error);
         }
-        run.remove(task.id());
+        run.remove(run.tree.id(task));
         self.announce(run, child);
     }
 
@@ -194,7 +202,7 @@ impl<E> Core<E> {
     pub(crate) fn drop_child(&self, run: &Run, task: Node) {
         self.interrupt(run, task);
         let Some(child) = self.take(task) else { return };
-        let id = task.id();
+        let id = run.tree.id(task);
         let dropped = {
             let _within = run.within(task);
             catch_unwind(AssertUnwindSafe(|| child.drop_future()))
@@ -213,13 +221,20 @@ impl<E> Core<E> {
         joiner.granted = joiner.node.is_some_and(|node| !run.tree.is_effective(node));
         let waker = std::mem::take(&mut joiner.waker);
         drop(joiner);
-        waker.wake();
+        // The waker may be foreign, and the output that nobody has a handle for goes now: their panics are the task's.
+        let told = catch_unwind(AssertUnwindSafe(|| {
+            waker.wake();
+            drop(child);
+        }));
+        if let Err(panic) = told {
+            self.panicked(run, panic);
+        }
     }
 
     /// The children that may be dropped without another poll: parked and cancelled, and nothing holds them.
     pub(crate) fn droppable(&self, run: &Run) -> Vec<NodeId> {
         let may_drop = |node: &Node| !node.queued.get() && node.may_drop() && node.place.get() != NO_PLACE;
-        self.nodes(run).into_iter().filter(may_drop).map(Node::id).collect()
+        self.nodes(run).into_iter().filter(may_drop).map(|node| run.tree.id(node)).collect()
     }
 
     /// Cancels the daemons, since everything that kept the nursery open has ended.
@@ -232,37 +247,64 @@ impl<E> Core<E> {
         });
     }
 
-    /// Drops every child, newest first, and leaves the tree. Panics of destructors are gathered in `panics`.
+    /// Whether nothing can be started any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    /// Drops every child, newest first, and takes it out of the tree. Panics are gathered in `panics`.
+    ///
+    /// No child is left afterwards, whatever destructors and foreign wakers do meanwhile: they may panic, and they may
+    /// drop a `start` call whose task this nursery has to take over.
     pub(crate) fn drop_everything(&self) {
         self.closed.set(true);
-        for (id, slot) in context::try_with(|run| self.newest_first(run)).unwrap_or_default() {
-            let child = self.children.borrow_mut().try_remove(slot as usize);
-            self.drop_last(child);
-            context::try_with(|run| run.remove(id));
+        loop {
+            let newest = context::try_with(|run| self.newest_first(run)).unwrap_or_default();
+            if newest.is_empty() {
+                break;
+            }
+            for (id, place) in newest {
+                let child = self.children.borrow_mut().try_remove(place as usize);
+                self.drop_last(Some(id), child);
+            }
         }
-        // Outside the run there is no tree to ask; nothing can have been added meanwhile.
-        while let Some(slot) = self.last_slot() {
-            let child = self.children.borrow_mut().try_remove(slot);
-            self.drop_last(child);
+        // Outside the run there is no tree to ask for the order.
+        loop {
+            let rest = std::mem::take(&mut *self.children.borrow_mut());
+            if rest.is_empty() {
+                break;
+            }
+            for (_, child) in rest.into_iter().rev() {
+                self.drop_last(None, Some(child));
+            }
         }
         self.living.set(0);
         self.daemons.set(0);
     }
 
-    fn drop_last(&self, child: Option<AnyChild<E>>) {
-        let Some(child) = child else { return };
-        let dropped = catch_unwind(AssertUnwindSafe(|| child.drop_future()));
-        self.panics.borrow_mut().extend(dropped.err());
-        context::try_with(|run| self.announce(run, Some(child)));
+    fn drop_last(&self, id: Option<NodeId>, child: Option<AnyChild<E>>) {
+        if let Some(child) = &child {
+            self.gather(|| child.drop_future());
+        }
+        self.gather(|| {
+            context::try_with(|run| {
+                if let Some(id) = id {
+                    run.remove(id);
+                }
+                self.announce(run, child);
+            });
+        });
     }
 
-    fn last_slot(&self) -> Option<usize> {
-        self.children.borrow().iter().next_back().map(|(slot, _)| slot)
+    /// Calls what may be foreign code, and keeps its panic.
+    fn gather(&self, call: impl FnOnce()) {
+        let called = catch_unwind(AssertUnwindSafe(call));
+        self.panics.borrow_mut().extend(called.err());
     }
 
     fn newest_first(&self, run: &Run) -> Vec<(NodeId, u32)> {
         let tasks = self.nodes(run).into_iter().rev().filter(|node| node.place.get() != NO_PLACE);
-        tasks.map(|task| (task.id(), task.place.get())).collect()
+        tasks.map(|task| (run.tree.id(task), task.place.get())).collect()
     }
 
     /// The nodes of the children, oldest first.

@@ -58,9 +58,10 @@ pub(crate) struct Driver<'a, B: Future, X, E> {
 }
 
 impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
+    /// `body` may start tasks already, and panic: it is called when there is a driver to drop them.
     pub(crate) fn new(
         core: &'a Core<E>,
-        body: B,
+        body: impl FnOnce() -> B,
         judge: fn(B::Output) -> Verdict<X, E>,
         catch: Catch,
     ) -> Self {
@@ -69,19 +70,27 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
                 let nursery = tree.get(core.id).expect("the nursery was opened in this run");
                 let body = tree.insert(nursery, Kind::Body);
                 tree.wake(tree.word(body), effects);
-                body.id()
+                tree.id(body)
             })
         });
-        Self {
+        let mut driver = Self {
             core,
-            body: Some(body),
+            body: None,
             body_node: Some(body_node),
             judge,
             catch,
             value: None,
             error_exit: false,
             held: false,
+        };
+        match catch_unwind(AssertUnwindSafe(body)) {
+            Ok(body) => driver.body = Some(body),
+            Err(panic) => context::with(|run| {
+                core.panicked(run, panic);
+                driver.end_body(run);
+            }),
         }
+        driver
     }
 
     /// Polls the child or body that has waited longest.

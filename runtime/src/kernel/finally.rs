@@ -117,7 +117,7 @@ impl<B: Future, C: Future<Output = ()>> Finally<B, C> {
             run.change(|tree, effects| {
                 let node = tree.insert(run.current(), Kind::Finally);
                 tree.set_guards(node, true, effects);
-                node.id()
+                tree.id(node)
             })
         });
         let node = follow(run, id, context, "`finally`");

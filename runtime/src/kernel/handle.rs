@@ -147,16 +147,17 @@ impl CancelHandle {
     /// True does not say that anything was interrupted: see [`caught`](Self::caught). A cancellation of a scope
     /// further out does not count.
     pub fn is_cancelled(&self) -> bool {
-        match &*self.scope.0.borrow() {
-            State::Unbound(settings) => settings.cancelled.is_some(),
-            State::Active(id) => self.at(*id, |run, id| {
-                let tree = &run.tree;
-                let node = tree.get(id)?;
-                let deadline = node.deadline.get();
-                Some(node.cancelled.get() || (deadline != NEVER && deadline <= run.now()))
-            }),
-            State::Exited(remains) => remains.cancelled.is_some(),
-        }
+        // Nothing is borrowed when the clock, which may be foreign code, is asked.
+        let id = match &*self.scope.0.borrow() {
+            State::Unbound(settings) => return settings.cancelled.is_some(),
+            State::Active(id) => *id,
+            State::Exited(remains) => return remains.cancelled.is_some(),
+        };
+        self.at(id, |run, id| {
+            let node = run.tree.get(id)?;
+            let deadline = node.deadline.get();
+            Some(node.cancelled.get() || (deadline != NEVER && deadline <= run.now()))
+        })
     }
 
     fn at(&self, id: NodeId, f: impl FnOnce(&Run, NodeId) -> Option<bool>) -> bool {
@@ -289,11 +290,16 @@ impl fmt::Debug for CancelHandle {
     }
 }
 
-/// The deadline that a limit means for a scope that is entered now; the clock is read only if it matters.
-pub(crate) fn deadline_of(limit: Limit, run: &Run) -> Time {
+/// The deadline that a limit means for a scope that is entered now, and whether it has passed. The clock is read only
+/// if it matters.
+#[inline]
+pub(crate) fn deadline_of(limit: Limit, run: &Run) -> (Time, bool) {
     match limit {
-        Limit::None => NEVER,
-        Limit::At(instant) => run.epoch().time(instant),
-        Limit::After(timeout) => after(run.now(), timeout),
+        Limit::None => (NEVER, false),
+        Limit::At(instant) => {
+            let deadline = run.epoch().time(instant);
+            (deadline, deadline <= run.now())
+        }
+        Limit::After(timeout) => (after(run.now(), timeout), timeout.is_zero()),
     }
 }

@@ -6,13 +6,14 @@
 //! shared access only. A link to a header that has been given to another node would be a mistake of [`tree`], not
 //! undefined behaviour.
 //!
-//! Nodes stay inside the run: what may outlive it (futures, handles, wakers) keeps a [`NodeId`] or a word, which the
-//! arena turns into a node again after comparing serial numbers.
+//! Nodes stay inside the run: what may outlive it (futures, handles) keeps a [`NodeId`], which the arena turns into a
+//! node again after comparing the numbers of run and node, and a waker keeps a word, which it looks up.
 //!
 //! [`tree`]: super::tree
 
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell, UnsafeCell};
+use std::fmt;
 use std::ops::Deref;
 use std::panic::Location;
 use std::ptr::NonNull;
@@ -23,11 +24,34 @@ use super::reason::CancelReason;
 use super::timers::{NEVER, NO_TIMER, Time, TimerKey};
 use super::word::{MAX_NODES, Word};
 
-/// Names a node for good: another one with the same header has another serial number, in whichever run.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+/// Names a node for good. It gives the node only in the run that the node belongs to, and only while it exists: another
+/// node with the same header has another serial number.
+#[derive(Clone, Copy)]
 pub(crate) struct NodeId {
-    pub(crate) index: u32,
-    pub(crate) serial: u64,
+    header: Node,
+    serial: u64,
+    run: u64,
+}
+
+impl NodeId {
+    /// A number that no other node of the run has.
+    pub(crate) fn serial(self) -> u64 {
+        self.serial
+    }
+}
+
+impl PartialEq for NodeId {
+    fn eq(&self, other: &Self) -> bool {
+        (self.run, self.serial) == (other.run, other.serial)
+    }
+}
+
+impl Eq for NodeId {}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.run, self.serial)
+    }
 }
 
 /// What a node is.
@@ -54,7 +78,7 @@ pub(crate) const NO_PLACE: u32 = u32::MAX;
 
 /// One node's state. See [`tree`](super::tree) for how the parts belong together.
 pub(crate) struct Header {
-    index: u32,
+    pub(crate) index: u32,
     pub(crate) serial: Cell<u64>,
     pub(crate) kind: Cell<Kind>,
 
@@ -104,26 +128,22 @@ pub(crate) struct Header {
     /// Scopes and nurseries: when it cancels itself.
     pub(crate) deadline: Cell<Time>,
     pub(crate) timer: Cell<TimerKey>,
-    pub(super) details: RefCell<Details>,
-}
-
-/// What is looked at rarely.
-#[derive(Default)]
-pub(crate) struct Details {
-    /// The first cause, once the node is cancelled.
-    pub(crate) reason: Option<Rc<CancelReason>>,
-    /// A task's name.
-    pub(crate) name: Cow<'static, str>,
+    /// A task's name, unless it was made at run time: then it is among the details.
+    pub(super) name: Cell<&'static str>,
     /// Where a task was spawned, or a nursery opened.
-    pub(crate) location: Option<&'static Location<'static>>,
-    /// A foreign waker to wake where `owner` has none.
-    pub(crate) waker: Option<Rc<Waker>>,
-    pub(crate) rare: Option<Box<Rare>>,
+    pub(super) location: Cell<Option<&'static Location<'static>>>,
+    pub(super) details: RefCell<Option<Box<Details>>>,
 }
 
 /// What few nodes have.
 #[derive(Default)]
-pub(crate) struct Rare {
+pub(crate) struct Details {
+    /// The first cause, once the node is cancelled.
+    pub(crate) reason: Option<Rc<CancelReason>>,
+    /// A task's name that was made at run time.
+    pub(crate) name: Option<String>,
+    /// A foreign waker to wake where `owner` has none.
+    pub(crate) waker: Option<Rc<Waker>>,
     /// A `start` call: the nursery that its task is to go to.
     pub(crate) destination: Option<NodeId>,
     /// An operation: what to call when it is cancelled.
@@ -165,11 +185,14 @@ impl Header {
             owner: Cell::new(None),
             deadline: Cell::new(NEVER),
             timer: Cell::new(NO_TIMER),
+            name: Cell::new(""),
+            location: Cell::new(None),
             details: RefCell::default(),
         }
     }
 
     /// Makes the header fit for another node. Links to it must be gone.
+    #[inline]
     fn reset(&self) {
         self.serial.set(0);
         self.parent.set(None);
@@ -196,6 +219,7 @@ impl Header {
         self.owner.set(None);
         self.deadline.set(NEVER);
         self.timer.set(NO_TIMER);
+        self.location.set(None);
     }
 
     /// Whether something below must not be dropped now.
@@ -221,17 +245,28 @@ impl Header {
 
     /// The first cause, once the node is cancelled itself.
     pub(crate) fn reason(&self) -> Option<Rc<CancelReason>> {
-        self.details.borrow().reason.clone()
+        self.details.borrow().as_ref()?.reason.clone()
     }
 
     /// A task's name.
     pub(crate) fn name(&self) -> Cow<'static, str> {
-        self.details.borrow().name.clone()
+        let made = self.details.borrow().as_ref().and_then(|details| details.name.clone());
+        made.map_or(Cow::Borrowed(self.name.get()), Cow::Owned)
     }
 
     /// Where a task was spawned, or a nursery opened.
     pub(crate) fn location(&self) -> Option<&'static Location<'static>> {
-        self.details.borrow().location
+        self.location.get()
+    }
+
+    /// The foreign waker to wake where `owner` has none.
+    pub(super) fn foreign_owner(&self) -> Option<Rc<Waker>> {
+        self.details.borrow().as_ref()?.waker.clone()
+    }
+
+    /// Changes the details. What it replaces is the caller's to drop, when nothing is half done.
+    pub(super) fn with_details<R>(&self, f: impl FnOnce(&mut Details) -> R) -> R {
+        f(self.details.borrow_mut().get_or_insert_default())
     }
 }
 
@@ -245,15 +280,9 @@ impl Deref for Node {
     #[inline]
     fn deref(&self) -> &Header {
         // SAFETY: nodes are made by `Arena` only, from headers that it keeps in place until it is dropped with its
-        // run, and nodes do not leave the run (see the head of this file). All access to a header is shared.
+        // run. A node is not used after that: whoever may outlive the run has it only inside a `NodeId`, which gives it
+        // after comparing runs. All access to a header is shared.
         unsafe { self.0.as_ref() }
-    }
-}
-
-impl Node {
-    #[inline]
-    pub(crate) fn id(self) -> NodeId {
-        NodeId { index: self.index, serial: self.serial.get() }
     }
 }
 
@@ -263,8 +292,9 @@ const CHUNK: usize = 128;
 type Chunk = Box<[OnceCell<Header>; CHUNK]>;
 
 /// All headers of a run, in use and free.
-#[derive(Default)]
 pub(crate) struct Arena {
+    /// The number of the run, which no other run of the process has.
+    run: u64,
     /// Grows only.
     chunks: UnsafeCell<Vec<Chunk>>,
     /// How many headers have ever been used.
@@ -275,6 +305,29 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
+    pub(crate) fn new(run: u64) -> Self {
+        Self {
+            run,
+            chunks: UnsafeCell::default(),
+            made: Cell::new(0),
+            free: Cell::new(None),
+            used: Cell::new(0),
+        }
+    }
+
+    /// The node's name for those who may outlive the run.
+    #[inline]
+    pub(crate) fn id(&self, node: Node) -> NodeId {
+        NodeId { header: node, serial: node.serial.get(), run: self.run }
+    }
+
+    /// The node with this name, if it is of this run and still there.
+    #[inline]
+    pub(crate) fn get(&self, id: NodeId) -> Option<Node> {
+        // The run is compared first: only in its own run may the header be looked at.
+        (id.run == self.run && id.header.serial.get() == id.serial).then_some(id.header)
+    }
+
     /// How many headers are in use.
     pub(crate) fn len(&self) -> usize {
         self.used.get()
@@ -327,7 +380,8 @@ impl Arena {
 
     /// Gives a header back; its details are the caller's to drop.
     #[must_use = "dropping them may run foreign code: do that when nothing is half done"]
-    pub(crate) fn give_back(&self, node: Node) -> Details {
+    #[inline]
+    pub(crate) fn give_back(&self, node: Node) -> Option<Box<Details>> {
         let details = node.details.take();
         node.reset();
         node.next_ready.set(self.free.replace(Some(node)));

@@ -18,6 +18,8 @@ pub(crate) type Call = Box<dyn FnOnce() + Send>;
 pub(crate) enum Note {
     /// Wake the task.
     Wake(Word),
+    /// Foreign code has cloned the waker.
+    Cloned(Word),
     /// A clone that foreign code had made of the waker is gone.
     Dropped(Word),
 }
@@ -100,7 +102,7 @@ impl Drop for Opened {
 
 /// Delivers a note to whichever run has the word's slot now.
 pub(crate) fn post(note: Note) {
-    let (Note::Wake(word) | Note::Dropped(word)) = note;
+    let (Note::Wake(word) | Note::Cloned(word) | Note::Dropped(word)) = note;
     let inbox = {
         let registry = REGISTRY.read().unwrap_or_else(PoisonError::into_inner);
         registry.all.get(word.run() as usize).copied()

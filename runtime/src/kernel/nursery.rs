@@ -191,7 +191,7 @@ impl<'scope, E> Nursery<'scope, '_, E> {
 
     /// Gives the next task a name: `n.named("reader").start_soon(read(stream))`.
     pub fn named(&'scope self, name: impl Into<Cow<'static, str>>) -> Named<'scope, E> {
-        Named { core: &self.core, name: name.into() }
+        Named { core: &self.core, name: name.into(), scope: PhantomData }
     }
 
     /// How many children have not ended, daemons included. A task under [`start`](Self::start) counts once it has
@@ -221,6 +221,8 @@ impl<E> fmt::Debug for Nursery<'_, '_, E> {
 pub struct Named<'scope, E = Infallible> {
     core: &'scope Core<E>,
     name: Cow<'static, str>,
+    /// Invariant as the nursery itself: under a shorter `'scope` a task could borrow what dies before it does.
+    scope: PhantomData<std::cell::Cell<&'scope ()>>,
 }
 
 impl<E> fmt::Debug for Named<'_, E> {
@@ -231,7 +233,7 @@ impl<E> fmt::Debug for Named<'_, E> {
 
 impl<'scope, E> Named<'scope, E> {
     fn unnamed<F>(nursery: &'scope Nursery<'scope, '_, E>) -> Self {
-        Self { core: &nursery.core, name: Cow::Borrowed(std::any::type_name::<F>()) }
+        Self { core: &nursery.core, name: Cow::Borrowed(std::any::type_name::<F>()), scope: PhantomData }
     }
 
     /// See [`Nursery::start_soon`].
@@ -338,7 +340,7 @@ where
     let location = Location::caller();
     async move {
         let nursery = Nursery::open(location);
-        value(Driver::new(&nursery.core, body(&nursery), Verdict::Value, Catch::NeverReturns).await)
+        value(Driver::new(&nursery.core, || body(&nursery), Verdict::Value, Catch::NeverReturns).await)
     }
 }
 
@@ -364,7 +366,7 @@ where
     let location = Location::caller();
     async move {
         let nursery = Nursery::open(location);
-        let ended = Driver::new(&nursery.core, body(&nursery), of_result, Catch::NeverReturns).await;
+        let ended = Driver::new(&nursery.core, || body(&nursery), of_result, Catch::NeverReturns).await;
         ended.map(|value| value.expect("without a handle a nursery ends with a value"))
     }
 }
@@ -408,7 +410,7 @@ pub mod expansion {
         let location = Location::caller();
         async move {
             let nursery = Nursery::open(location);
-            value(Driver::new(&nursery.core, body(&nursery), of_exit, Catch::NeverReturns).await)
+            value(Driver::new(&nursery.core, || body(&nursery), of_exit, Catch::NeverReturns).await)
         }
     }
 
@@ -423,7 +425,7 @@ pub mod expansion {
         async move {
             let nursery = Nursery::open(location);
             let handle = handle(&nursery.core);
-            let ended = Driver::new(&nursery.core, body(&nursery, handle), of_exit, Catch::Completes).await;
+            let ended = Driver::new(&nursery.core, || body(&nursery, handle), of_exit, Catch::Completes).await;
             match ended {
                 Ok(value) => value,
                 Err(group) => match *group.first().error() {},
@@ -452,7 +454,7 @@ pub mod expansion {
         async move {
             let nursery = Nursery::open(location);
             let handle = handle(&nursery.core);
-            Driver::new(&nursery.core, body(&nursery, handle), of_result, Catch::Completes).await
+            Driver::new(&nursery.core, || body(&nursery, handle), of_result, Catch::Completes).await
         }
     }
 

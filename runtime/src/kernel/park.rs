@@ -164,7 +164,7 @@ impl<T> Parked<T> {
             let abort = (!cancelled).then(|| Rc::clone(&on_cancel));
             let node = tree.insert_operation(run.current(), abort);
             tree.set_guards(node, true, effects);
-            node.id()
+            tree.id(node)
         });
         node.set(Some(id));
         self.node = Some(id);
@@ -217,8 +217,11 @@ impl<T> Future for Parked<T> {
 
 impl<T> Drop for Parked<T> {
     fn drop(&mut self) {
-        let value = self.shared.value.borrow_mut().take();
-        self.leave();
-        drop(value);
+        // One that never parked has no claim on what another was given.
+        if self.node.is_some() {
+            let value = self.shared.value.borrow_mut().take();
+            self.leave();
+            drop(value);
+        }
     }
 }

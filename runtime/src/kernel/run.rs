@@ -141,7 +141,7 @@ impl Run {
     /// The name of the node that is being polled.
     #[inline]
     pub(crate) fn current_id(&self) -> NodeId {
-        self.current.get().id()
+        self.tree.id(self.current.get())
     }
 
     /// Makes a node the one that is being polled, until the guard is dropped.
@@ -266,6 +266,7 @@ impl Run {
         for note in mail.notes {
             match note {
                 Note::Wake(word) => self.wake(word),
+                Note::Cloned(word) => self.note_clone(word, 1),
                 Note::Dropped(word) => self.note_clone(word, -1),
             }
         }

@@ -150,15 +150,17 @@ impl Drop for Place {
 }
 
 impl Place {
-    fn enter(&mut self, run: &Run, config: Config) -> NodeId {
+    fn enter(&mut self, run: &Run, context: &Context<'_>, config: Config) -> NodeId {
         let (settings, handled) = match config {
             Config::Own(settings) => (settings, None),
             Config::Handled(handled) => (handled.settings(), Some(handled)),
         };
-        let deadline = deadline_of(settings.limit, run);
+        let (deadline, passed) = deadline_of(settings.limit, run);
         let node = run.change(|tree, effects| {
             let node = tree.insert(run.current(), Kind::Scope);
             node.deadline.set(deadline);
+            // A foreign waker is remembered by `follow`.
+            node.owner.set(word_of(context.waker()));
             if settings.shield {
                 tree.set_shield(node, true, effects);
             }
@@ -167,14 +169,14 @@ impl Place {
             }
             node
         });
-        let id = node.id();
+        let id = run.tree.id(node);
         if let Some(handled) = &handled {
             handled.bind(id);
         }
         self.handled = handled;
         self.id = Some(id);
         // A deadline that has passed cancels on entry, as in Trio: the first checkpoint inside meets it.
-        if deadline != NEVER && deadline <= run.now() {
+        if passed {
             run.change(|tree, effects| {
                 tree.cancel(node, || CancelReason::new(CancelSource::Deadline), effects);
             });
@@ -221,7 +223,7 @@ impl<F: Future, O> Scoped<F, F::Output, O> {
         let this = unsafe { self.get_unchecked_mut() };
         let id = match (this.place.id, this.config.take()) {
             (Some(id), _) => id,
-            (None, Some(config)) => this.place.enter(run, config),
+            (None, Some(config)) => this.place.enter(run, context, config),
             (None, None) => panic!("a cancel scope was polled after it had completed"),
         };
         let node = follow(run, id, context, "cancel scope");

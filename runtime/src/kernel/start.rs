@@ -17,7 +17,7 @@ use super::context;
 use super::core::{Birth, Core};
 use super::driver::{begin_turn, is_unsettled};
 use super::group::TaskError;
-use super::run::Run;
+use super::run::{Panic, Run};
 use super::header::{Node, NodeId};
 use super::waker::waker;
 
@@ -189,7 +189,7 @@ impl<'scope, V, E> Start<'scope, V, E> {
         let (call, task) = run.change(|tree, effects| {
             let call = tree.insert_nursery(run.current(), location, Some(self.core.id));
             let task = tree.insert_task(call, name, location, effects);
-            (call.id(), task.id())
+            (tree.id(call), tree.id(task))
         });
         self.core.starting.set(self.core.starting.get() + 1);
         self.child = Some(child);
@@ -202,7 +202,7 @@ impl<'scope, V, E> Start<'scope, V, E> {
     fn poll_in(&mut self, run: &Run, context: &Context<'_>) -> Poll<Result<V, StartError<E>>> {
         let call = match (self.call, self.birth.take()) {
             (Some(call), _) => call,
-            (None, Some(_)) if !run.has(self.core.id) => {
+            (None, Some(_)) if self.core.is_closed() || !run.has(self.core.id) => {
                 return Poll::Ready(Err(StartError { kind: StartFailure::Closed }));
             }
             (None, Some(birth)) => {
@@ -252,7 +252,8 @@ impl<'scope, V, E> Start<'scope, V, E> {
             }
             Ok(Poll::Ready(outcome)) => Some(self.ended(task, outcome)),
             Err(panic) => {
-                self.leave();
+                // If the rest of the task panics too, the hook has printed it: the first panic is the one that goes on.
+                let _second = self.leave();
                 resume_unwind(panic)
             }
         }
@@ -262,7 +263,7 @@ impl<'scope, V, E> Start<'scope, V, E> {
     fn ended(&mut self, task: Node, outcome: Result<(), E>) -> Result<V, StartError<E>> {
         let (name, location) = (task.name(), task.location().unwrap_or(self.core.location));
         let value = self.shared.value.borrow_mut().take();
-        self.leave();
+        let _none = self.leave();
         match (outcome, value) {
             (Err(error), _) => {
                 Err(StartError { kind: StartFailure::Failed(TaskError::new(error, Some(name), location)) })
@@ -280,7 +281,7 @@ impl<'scope, V, E> Start<'scope, V, E> {
             self.core.adopt(run, task, child);
         }
         let value = self.shared.value.borrow_mut().take();
-        self.leave();
+        let _none = self.leave();
         value.expect("`started` left its value before it moved the task")
     }
 
@@ -296,7 +297,7 @@ impl<'scope, V, E> Start<'scope, V, E> {
             };
             run.remove(id);
             if let Err(panic) = dropped {
-                self.leave();
+                let _none = self.leave();
                 resume_unwind(panic);
             }
         }
@@ -314,12 +315,12 @@ impl<'scope, V, E> Start<'scope, V, E> {
         Poll::Pending
     }
 
-    /// Takes the call out of the tree, and its task with it unless that has moved.
-    fn leave(&mut self) {
+    /// Takes the call out of the tree, and its task with it unless that has moved. Gives the panic of the task's
+    /// destructor.
+    fn leave(&mut self) -> Option<Panic> {
         self.shared.stage.set(Stage::Over);
-        if let Some(child) = self.child.take() {
-            child.drop_future();
-        }
+        let child = self.child.take();
+        let dropped = child.map(|child| catch_unwind(AssertUnwindSafe(|| child.drop_future())));
         if let Some(task) = self.task.take() {
             context::try_with(|run| run.remove(task));
         }
@@ -335,6 +336,7 @@ impl<'scope, V, E> Start<'scope, V, E> {
                 });
             });
         }
+        dropped.and_then(Result::err)
     }
 }
 
@@ -356,6 +358,9 @@ impl<V, E> Drop for Start<'_, V, E> {
                 }
             });
         }
-        self.leave();
+        // During another panic this one has been printed by the panic hook, and a second would abort.
+        if let Some(panic) = self.leave().filter(|_| !std::thread::panicking()) {
+            resume_unwind(panic);
+        }
     }
 }

@@ -105,12 +105,12 @@ pub fn spawn_system_task(
 }
 
 /// The root of a run: main task and system tasks in one nursery. Gives `None` if Ctrl-C cancelled the main task.
-pub(crate) fn root<F: Future>(
+pub(crate) fn root<'env, F: Future + 'env>(
     name: Cow<'static, str>,
     main: F,
     ctrl_c: CtrlC,
 ) -> impl Future<Output = Option<F::Output>> {
-    open_nursery(async move |n: &Nursery<'_, '_>| {
+    open_nursery(async move |n: &Nursery<'_, 'env>| {
         let main = n.named(name).spawn(main);
         context::with(|run| run.system.main.set(main.id()));
         if ctrl_c == CtrlC::Cancel {

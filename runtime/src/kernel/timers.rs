@@ -163,16 +163,18 @@ impl Timers {
 
 #[cfg(test)]
 mod tests {
+    use super::super::header::{Arena, Kind};
     use super::*;
 
     fn scope(serial: u64) -> Target {
-        Target::Scope(NodeId { index: 0, serial })
+        let arena = Box::leak(Box::new(Arena::new(1)));
+        Target::Scope(arena.id(arena.take(Kind::Scope, serial)))
     }
 
     fn serials(timers: &mut Timers, now: Time) -> Vec<u64> {
         std::iter::from_fn(|| timers.expire(now))
             .map(|target| match target {
-                Target::Scope(id) => id.serial,
+                Target::Scope(id) => id.serial(),
                 Target::Sleeper(_) => unreachable!("only scopes were set"),
             })
             .collect()
@@ -181,11 +183,11 @@ mod tests {
     #[test]
     fn equal_deadlines_fire_in_the_order_they_were_set() {
         let mut timers = Timers::default();
-        for serial in 0..10 {
+        for serial in 1..=10 {
             timers.insert(7, scope(serial));
         }
         assert_eq!(serials(&mut timers, 6), []);
-        assert_eq!(serials(&mut timers, 7), (0..10).collect::<Vec<_>>());
+        assert_eq!(serials(&mut timers, 7), (1..=10).collect::<Vec<_>>());
         assert_eq!(timers.len(), 0);
     }
 
@@ -195,7 +197,7 @@ mod tests {
         let mut model = std::collections::BTreeMap::new();
         let mut keys = Vec::new();
         let mut random = 12345_u64;
-        for serial in 0..20_000 {
+        for serial in 1..20_000 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let deadline = (random >> 33) % 1000;
             if random & 1 == 0 || keys.is_empty() {

@@ -15,7 +15,7 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::task::Waker;
 
-use super::header::{Arena, Details, Kind, Node, NodeId, Rare};
+use super::header::{Arena, Details, Kind, Node, NodeId};
 use super::reason::CancelReason;
 use super::timers::{NO_TIMER, Time, TimerKey};
 use super::waker::StoredWaker;
@@ -54,7 +54,7 @@ impl Effects {
 pub(crate) struct Removed {
     pub(crate) timer: TimerKey,
     /// May hold foreign wakers: dropped when nothing is half done.
-    pub(crate) details: Details,
+    pub(crate) details: Option<Box<Details>>,
 }
 
 pub(crate) struct Tree {
@@ -72,15 +72,14 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// `run` is the number of the run in the process, which makes serial numbers unique there.
+    /// `run` is the number of the run, which no other run of the process has.
     pub(crate) fn new(run: u64, slot: u16) -> Self {
-        let arena = Arena::default();
-        let first = run << 40;
-        let root = arena.take(Kind::Root, first);
+        let arena = Arena::new(run);
+        let root = arena.take(Kind::Root, 1);
         Self {
             arena,
             root,
-            next_serial: Cell::new(first + 1),
+            next_serial: Cell::new(2),
             slot,
             root_woken: Cell::new(true),
             foreign_clones: Cell::new(0),
@@ -96,7 +95,7 @@ impl Tree {
     /// The node with this name, if it is still there.
     #[inline]
     pub(crate) fn get(&self, id: NodeId) -> Option<Node> {
-        self.arena.at(id.index).filter(|node| node.serial.get() == id.serial)
+        self.arena.get(id)
     }
 
     /// The task or body that a word may mean.
@@ -107,8 +106,13 @@ impl Tree {
 
     #[inline]
     pub(crate) fn word(&self, node: Node) -> Word {
-        let id = node.id();
-        Word::new(self.slot, id.serial, id.index)
+        Word::new(self.slot, node.serial.get(), node.index)
+    }
+
+    /// The node's name for those who may outlive the run.
+    #[inline]
+    pub(crate) fn id(&self, node: Node) -> NodeId {
+        self.arena.id(node)
     }
 
     pub(crate) fn is_effective(&self, id: NodeId) -> bool {
@@ -139,11 +143,11 @@ impl Tree {
     ) -> Node {
         let node = self.insert(nursery, Kind::Task);
         self.tasks.set(self.tasks.get() + 1);
-        {
-            let mut details = node.details.borrow_mut();
-            details.name = name;
-            details.location = Some(location);
+        match name {
+            Cow::Borrowed(name) => node.name.set(name),
+            Cow::Owned(name) => node.with_details(|details| details.name = Some(name)),
         }
+        node.location.set(Some(location));
         self.wake_node(node, effects);
         node
     }
@@ -156,17 +160,17 @@ impl Tree {
         destination: Option<NodeId>,
     ) -> Node {
         let node = self.insert(parent, Kind::Nursery);
-        let mut details = node.details.borrow_mut();
-        details.location = Some(location);
-        details.rare = destination.map(|_| Box::new(Rare { destination, ..Rare::default() }));
-        drop(details);
+        node.location.set(Some(location));
+        if destination.is_some() {
+            node.with_details(|details| details.destination = destination);
+        }
         node
     }
 
     /// Adds an operation that calls `abort` when it is cancelled.
     pub(crate) fn insert_operation(&self, parent: Node, abort: Option<Rc<dyn Fn()>>) -> Node {
         let node = self.insert(parent, Kind::Operation);
-        node.details.borrow_mut().rare = Some(Box::new(Rare { abort, ..Rare::default() }));
+        node.with_details(|details| details.abort = abort);
         node
     }
 
@@ -263,7 +267,10 @@ impl Tree {
             StoredWaker::Foreign(waker) => (None, Some(waker)),
         };
         node.owner.set(word);
-        std::mem::replace(&mut node.details.borrow_mut().waker, foreign)
+        if foreign.is_none() && node.details.borrow().is_none() {
+            return None;
+        }
+        node.with_details(|details| std::mem::replace(&mut details.waker, foreign))
     }
 
     /// Whether the node's owner is the one that `waker` wakes; `word` is its word if it is one of ours.
@@ -271,10 +278,7 @@ impl Tree {
     pub(crate) fn is_owner(&self, node: Node, waker: &Waker, word: Option<Word>) -> bool {
         match word {
             Some(_) => node.owner.get() == word,
-            None => {
-                let known = node.details.borrow().waker.clone();
-                known.is_some_and(|known| known.will_wake(waker))
-            }
+            None => node.foreign_owner().is_some_and(|known| known.will_wake(waker)),
         }
     }
 
@@ -328,7 +332,8 @@ impl Tree {
         if node.cancelled.replace(true) {
             return;
         }
-        node.details.borrow_mut().reason = Some(Rc::new(reason()));
+        let reason = Some(Rc::new(reason()));
+        node.with_details(|details| details.reason = reason);
         self.refresh(node, effects);
     }
 
@@ -375,14 +380,14 @@ impl Tree {
             return false;
         }
         if !effective {
-            let parked = node.details.borrow_mut().rare.as_mut().map(|rare| std::mem::take(&mut rare.parked));
+            let parked = node.details.borrow_mut().as_mut().map(|details| std::mem::take(&mut details.parked));
             effects.0.extend(parked.into_iter().flatten().map(Effect::Wake));
             self.notify(node, effects);
             return true;
         }
         match node.kind.get() {
             Kind::Operation => {
-                let abort = node.details.borrow_mut().rare.as_mut().and_then(|rare| rare.abort.take());
+                let abort = node.details.borrow_mut().as_mut().and_then(|details| details.abort.take());
                 effects.0.extend(abort.map(Effect::Abort));
             }
             Kind::Nursery => {
@@ -426,12 +431,9 @@ impl Tree {
     /// Remembers the foreign waker of an operation that parked because of a cancellation. Trio's own wakers
     /// need no remembering: their tasks are in the tree.
     pub(crate) fn remember_parked(&self, node: Node, waker: Rc<Waker>) {
-        let known = {
-            let details = node.details.borrow();
-            details.rare.as_ref().map(|rare| rare.parked.clone()).unwrap_or_default()
-        };
+        let known = node.details.borrow().as_ref().map(|details| details.parked.clone()).unwrap_or_default();
         if !known.iter().any(|known| known.will_wake(&waker)) {
-            node.details.borrow_mut().rare.get_or_insert_default().parked.push(waker);
+            node.with_details(|details| details.parked.push(waker));
         }
     }
 
@@ -452,7 +454,7 @@ impl Tree {
             Kind::Nursery => self.signal(node, effects),
             Kind::Scope | Kind::Finally | Kind::Operation => match node.owner.get() {
                 Some(word) => self.wake(word, effects),
-                None => effects.0.extend(node.details.borrow().waker.clone().map(Effect::Wake)),
+                None => effects.0.extend(node.foreign_owner().map(Effect::Wake)),
             },
         }
     }
@@ -475,7 +477,7 @@ impl Tree {
             match nursery.owner.get().map(|word| self.woken_by(word)) {
                 Some(Some(owner)) => node = owner,
                 Some(None) => return,
-                None => return effects.0.extend(nursery.details.borrow().waker.clone().map(Effect::Wake)),
+                None => return effects.0.extend(nursery.foreign_owner().map(Effect::Wake)),
             }
         }
     }
@@ -487,7 +489,7 @@ impl Tree {
         }
         match nursery.owner.get() {
             Some(word) => self.wake(word, effects),
-            None => effects.0.extend(nursery.details.borrow().waker.clone().map(Effect::Wake)),
+            None => effects.0.extend(nursery.foreign_owner().map(Effect::Wake)),
         }
     }
 
@@ -603,7 +605,7 @@ impl Tree {
 
     /// The nursery that a `start` call's task is to go to.
     pub(crate) fn destination(&self, call: Node) -> Option<Node> {
-        let destination = call.details.borrow().rare.as_ref().and_then(|rare| rare.destination);
+        let destination = call.details.borrow().as_ref().and_then(|details| details.destination);
         destination.and_then(|id| self.get(id))
     }
 }

@@ -38,12 +38,12 @@ impl Task {
         let node = tree.task_of(node);
         let name = if node.kind.get() == Kind::Task { node.name() } else { "<run>".into() };
         let nursery = node.parent.get().map(|parent| Box::new(NurseryInfo::of(tree, parent)));
-        Self { id: node.id(), name: Rc::from(&*name), location: node.location(), nursery }
+        Self { id: tree.id(node), name: Rc::from(&*name), location: node.location(), nursery }
     }
 
-    /// A number that no other task of the process has.
+    /// A number that no other task of the run has.
     pub fn id(&self) -> u64 {
-        self.id.serial
+        self.id.serial()
     }
 
     /// The name: what [`named`](crate::Nursery::named) gave, or the type name of the task's future.
@@ -108,7 +108,7 @@ impl NurseryInfo {
     fn of(tree: &Tree, node: Node) -> Self {
         let location = node.location().expect("a nursery knows where it was opened");
         let parent = node.parent.get().map(|parent| Box::new(Task::of(tree, parent)));
-        Self { id: node.id(), location, parent }
+        Self { id: tree.id(node), location, parent }
     }
 
     /// The task that opened the nursery.

@@ -14,7 +14,9 @@ static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, dr
 /// clones are out, so that a run in which nothing can happen any more is told from one that merely waits.
 fn clone(data: *const ()) -> RawWaker {
     let word = Word::from_data(data);
-    context::with_run_of(word, |run| run.note_clone(word, 1));
+    if context::with_run_of(word, |run| run.note_clone(word, 1)).is_none() {
+        inbox::post(Note::Cloned(word));
+    }
     RawWaker::new(data, &VTABLE)
 }
 

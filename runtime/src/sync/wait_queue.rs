@@ -51,15 +51,10 @@ impl<P, G> WaitQueue<P, G> {
             let Some(waiter) = queue.take_first() else { return false };
             let Some(payload) = waiter.payload.take() else { return false };
             waiter.grant = Some(grant(payload));
-            waiter.waker.clone()
+            std::mem::take(&mut waiter.waker)
         };
         waker.wake();
         true
-    }
-
-    /// Whether somebody waits whom a hand-off would reach.
-    pub(crate) fn has_waiters(&self) -> bool {
-        self.0.borrow_mut().first_eligible().is_some()
     }
 
     /// How many wait, cancelled ones that have not left yet included.
@@ -110,24 +105,18 @@ impl<P, G> Queue<P, G> {
         }
     }
 
-    /// The first waiter that is not cancelled; the cancelled ones before it leave the queue.
-    fn first_eligible(&mut self) -> Option<usize> {
+    /// Takes the first waiter that is not cancelled out of the queue, and the cancelled ones before it.
+    #[inline]
+    fn take_first(&mut self) -> Option<&mut Waiter<P, G>> {
         while self.first != NOBODY {
             let key = self.first;
-            let node = self.waiters[key].node;
-            let cancelled = context::try_with(|run| run.tree.is_effective(node));
-            if cancelled != Some(true) {
-                return Some(key);
-            }
             self.unlink(key);
+            let node = self.waiters[key].node;
+            if context::try_with(|run| run.tree.is_effective(node)) != Some(true) {
+                return self.waiters.get_mut(key);
+            }
         }
         None
-    }
-
-    fn take_first(&mut self) -> Option<&mut Waiter<P, G>> {
-        let key = self.first_eligible()?;
-        self.unlink(key);
-        self.waiters.get_mut(key)
     }
 }
 
@@ -176,16 +165,16 @@ where
             wrong_run("wait");
         }
         let key = place.key;
-        let (granted, queued, known) = {
+        let (queued, known) = {
             let mut queue = self.queue.0.borrow_mut();
             let waiter = &mut queue.waiters[key];
+            if waiter.grant.is_some() {
+                drop(queue);
+                return self.leave(key).map_or(Poll::Pending, Poll::Ready);
+            }
             waiter.node = node;
-            (waiter.grant.take(), waiter.queued, waiter.waker.will_wake(context.waker()))
+            (waiter.queued, waiter.waker.will_wake(context.waker()))
         };
-        if let Some(grant) = granted {
-            self.leave(key);
-            return Poll::Ready(grant);
-        }
         if run.is_cancelled_here() {
             run.park_cancelled(context);
         } else if !queued {
