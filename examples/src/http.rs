@@ -13,7 +13,7 @@ use std::error;
 use std::fmt;
 use std::io;
 
-use trio::{ReceiveStream, SendStream, open_tcp_stream};
+use trio::{ReceiveStream, open_tcp_stream};
 
 use crate::url::Url;
 

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use trio::net::{TcpListener, TcpStream};
-use trio::{SendStream, sleep, sleep_forever};
+use trio::{sleep, sleep_forever};
 
 use crate::http::Reader;
 use crate::url::Url;

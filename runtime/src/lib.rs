@@ -8,8 +8,11 @@ mod channel;
 mod kernel;
 pub mod lowlevel;
 mod macros;
+pub mod net;
+mod stream;
 mod sync;
 pub mod testing;
+mod threads;
 
 /// An error of any type, as `?` makes them.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -39,6 +42,8 @@ pub use kernel::start::{StartError, TaskStatus};
 pub use kernel::task::{Cancelled, TaskHandle};
 pub use kernel::token::RunFinishedError;
 pub use kernel::view::{EffectiveDeadline, current_effective_deadline};
+pub use net::happy::open_tcp_stream;
+pub use stream::{AsyncResource, ByteStream, HalfCloseableStream, Listener, ReceiveStream, SendStream};
 pub use sync::{Event, Lock, LockGuard, WouldBlock};
 pub use trio_macros::{main, test};
 

@@ -183,6 +183,8 @@ async fn the_task_tree_can_be_walked_in_both_directions() {
         assert_eq!(own.parent_nursery(), Some(target.clone()));
         assert_eq!(own.eventual_parent_nursery(), None);
         assert!(target.child_tasks().contains(&own));
+        // A view keeps the way up that it had when it was made.
+        tasks.borrow_mut().insert("child2", current_task());
         trio::nursery! { |n|
             nurseries.borrow_mut().insert("of child2", own.child_nurseries().pop().unwrap());
             n.start_soon(grandchild(tasks, done));
@@ -200,6 +202,7 @@ async fn the_task_tree_can_be_walked_in_both_directions() {
             tasks.borrow_mut().insert("child1", current_task());
             done.wait().await;
         });
+        settle().await;
         n.start(|status| starting(&tasks, &nurseries, &done, status)).await.unwrap();
         let children = nursery("nursery").child_tasks();
         assert_eq!(children, [task("child1"), task("child2")]);

@@ -1,7 +1,7 @@
 //! TCP echo on loopback: `n` connections, client and server in one thread, 100 bytes there and back.
 //!
 //! All connections are made first, one after the other; that is not measured. Then every connection gets a serving
-//! and an asking task, and the time runs until all have ended. Everywhere: no delay of small packets, reads into a
+//! and an asking task, and the time runs until all have ended and all connections are closed. Everywhere: no delay of small packets, reads into a
 //! buffer of 1 KiB, the asking side waits for the whole answer.
 //!
 //! Two limits show what no runtime can beat: blocking sockets in lock step, which need four system calls a round trip
@@ -418,6 +418,7 @@ fn on_blocking_sockets(load: Load) -> io::Result<Sample> {
             client.read_exact(&mut buffer[..MESSAGE.len()])?;
         }
     }
+    drop(pairs);
     Ok(load.sample(start))
 }
 
@@ -512,5 +513,6 @@ fn on_mio(load: Load) -> io::Result<Sample> {
             }
         }
     }
+    drop(connections);
     Ok(load.sample(start))
 }

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use super::header::NodeId;
+use super::run::Run;
 use super::waker::StoredWaker;
 
 /// What a task that a nursery runs may end with: `()`, or a `Result<(), _>` whose error converts into the
@@ -85,19 +86,19 @@ impl<T, X: Into<E>, E> Outputs<Result<T, X>, E> for KeepValue {
 }
 
 /// Whoever waits in `join`.
-#[derive(Default)]
-pub(crate) struct Joiner {
-    pub(crate) waker: StoredWaker,
-    pub(crate) node: Option<NodeId>,
+struct Joiner {
+    waker: StoredWaker,
+    node: NodeId,
     /// The task ended while the waiter was not cancelled, so the wait has been granted.
-    pub(crate) granted: bool,
+    granted: bool,
 }
 
 /// What a handle sees of a task, and what the nursery tells it.
 pub(crate) struct Joinable<T> {
     ended: Cell<bool>,
     output: RefCell<Option<T>>,
-    pub(crate) joiner: RefCell<Joiner>,
+    /// In a box, since few tasks are waited for before they have ended.
+    joiner: RefCell<Option<Box<Joiner>>>,
 }
 
 impl<T> Joinable<T> {
@@ -109,9 +110,53 @@ impl<T> Joinable<T> {
     pub(crate) fn take(&self) -> Option<T> {
         self.output.borrow_mut().take()
     }
+
+    /// Marks the task ended, and gives the waker of whoever waits for that.
+    fn end(&self, run: Option<&Run>) -> StoredWaker {
+        self.ended.set(true);
+        let mut joiner = self.joiner.borrow_mut();
+        let Some(joiner) = &mut *joiner else { return StoredWaker::None };
+        joiner.granted = run.is_some_and(|run| !run.tree.is_effective(joiner.node));
+        std::mem::take(&mut joiner.waker)
+    }
+
+    /// Waits for the task's end.
+    pub(crate) fn poll_ended(&self, run: &Run, context: &Context<'_>) -> Poll<()> {
+        let (granted, known) = match &*self.joiner.borrow() {
+            Some(joiner) => (joiner.granted, joiner.waker.will_wake(context.waker())),
+            None => (false, false),
+        };
+        if granted {
+            return Poll::Ready(());
+        }
+        if run.is_cancelled_here() {
+            run.park_cancelled(context);
+        } else if self.has_ended() {
+            return Poll::Ready(());
+        }
+        if !known {
+            let waker = StoredWaker::new(context.waker());
+            let joiner = Joiner { waker, node: run.current_id(), granted: false };
+            // A foreign waker that was there before is dropped when nothing is borrowed.
+            let old = self.joiner.borrow_mut().replace(Box::new(joiner));
+            drop(old);
+        } else if let Some(joiner) = &mut *self.joiner.borrow_mut() {
+            joiner.node = run.current_id();
+        }
+        Poll::Pending
+    }
+
+    /// Nobody waits for the task's end any more.
+    pub(crate) fn forget_joiner(&self) {
+        let joiner = self.joiner.borrow_mut().take();
+        drop(joiner);
+    }
 }
 
 /// A task's future and output. `M` says what becomes of the output.
+///
+/// The future comes first, next to the reference counts, which each step touches too.
+#[repr(C)]
 pub(crate) struct TaskCell<F, T, M> {
     future: UnsafeCell<Option<F>>,
     joinable: Joinable<T>,
@@ -124,8 +169,8 @@ pub(crate) trait Child<E> {
     fn poll(&self, context: &mut Context<'_>) -> Poll<Result<(), E>>;
     /// Drops the future, if it is still there.
     fn drop_future(&self);
-    /// Marks the task ended, and gives whoever waits for that.
-    fn set_ended(&self) -> &RefCell<Joiner>;
+    /// Marks the task ended, and gives the waker of whoever waits for that.
+    fn set_ended(&self, run: Option<&Run>) -> StoredWaker;
 }
 
 /// What a handle does with a task, whatever its future.
@@ -188,9 +233,8 @@ where
         *place = None;
     }
 
-    fn set_ended(&self) -> &RefCell<Joiner> {
-        self.joinable.ended.set(true);
-        &self.joinable.joiner
+    fn set_ended(&self, run: Option<&Run>) -> StoredWaker {
+        self.joinable.end(run)
     }
 }
 

@@ -9,6 +9,8 @@ use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 
+use std::task::{Context, Poll};
+
 use slab::Slab;
 
 use super::child::Child;
@@ -100,7 +102,7 @@ impl<E> Core<E> {
         if let Some(child) = child {
             // A handle shares the cell: it finds a task that has ended.
             child.drop_future();
-            child.set_ended();
+            child.set_ended(None).wake();
         }
         started.flatten()
     }
@@ -131,10 +133,15 @@ impl<E> Core<E> {
         self.living.get() + self.daemons.get()
     }
 
-    /// The child with this place, to be polled.
+    /// Polls a child. `None` if it has not been given to this nursery yet: then it is woken again when it is.
     #[inline]
-    pub(crate) fn child(&self, task: Node) -> Option<AnyChild<E>> {
-        self.children.borrow().get(task.place.get() as usize).cloned()
+    pub(crate) fn poll_child(&self, task: Node, context: &mut Context<'_>) -> Option<Poll<Result<(), E>>> {
+        let child = Rc::as_ptr(self.children.borrow().get(task.place.get() as usize)?);
+        // SAFETY: the child stays in the store, which keeps it alive, while it is polled: only the driver (which is busy
+        // with this call) and a `start` call (for the task that it is polling itself) take a child out. The store may grow
+        // meanwhile, but the child has its own allocation.
+        let child = unsafe { &*child };
+        Some(child.poll(context))
     }
 
     /// Takes a child that has ended, or is to be dropped, out of the store.
@@ -217,10 +224,7 @@ impl<E> Core<E> {
     /// Tells whoever joins a child that it has ended.
     fn announce(&self, run: &Run, child: Option<AnyChild<E>>) {
         let Some(child) = child else { return };
-        let mut joiner = child.set_ended().borrow_mut();
-        joiner.granted = joiner.node.is_some_and(|node| !run.tree.is_effective(node));
-        let waker = std::mem::take(&mut joiner.waker);
-        drop(joiner);
+        let waker = child.set_ended(Some(run));
         // The waker may be foreign, and the output that nobody has a handle for goes now: their panics are the task's.
         let told = catch_unwind(AssertUnwindSafe(|| {
             waker.wake();

@@ -1,5 +1,6 @@
 //! The future that runs a nursery: polls its body and children, and decides when and how it ends.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -7,7 +8,7 @@ use std::task::{Context, Poll};
 use super::context;
 use super::core::Core;
 use super::group::ErrorGroup;
-use super::run::Run;
+use super::run::{Panic, Run};
 use super::scope::follow;
 use super::header::{Kind, Node, NodeId};
 use super::waker::waker;
@@ -93,34 +94,71 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
         driver
     }
 
-    /// Polls the child or body that has waited longest.
+    /// Polls the children and the body that are ready, each once.
     #[inline]
-    fn step(self: Pin<&mut Self>, run: &Run, nursery: Node) {
-        let Some(node) = run.tree.pop_ready(nursery) else { return };
-        let waker = waker(run.tree.word(node));
-        let mut context = Context::from_waker(&waker);
-        run.begin_step();
-        if node.kind.get() == Kind::Body {
-            return self.step_body(run, node, &mut context);
-        }
-        let Some(child) = self.core.child(node) else { return };
-        let polled = {
-            let _within = run.within(node);
-            catch_unwind(AssertUnwindSafe(|| child.poll(&mut context)))
-        };
-        match polled {
-            Ok(Poll::Pending) if node.may_drop() => self.core.drop_child(run, node),
-            Ok(Poll::Pending) => {}
-            Ok(Poll::Ready(outcome)) => self.core.child_ended(run, node, outcome),
-            Err(panic) => {
-                self.core.panicked(run, panic);
-                // What is left of the future goes now; it may not be polled again.
-                self.core.drop_child(run, node);
+    fn turn(mut self: Pin<&mut Self>, run: &Run, nursery: Node, ready: u32) {
+        let left = Cell::new(ready);
+        // The child or body whose future is being polled.
+        let polling = Cell::new(None);
+        // One guard for many steps; it is set up again only after a panic.
+        while left.get() > 0 {
+            let steps = catch_unwind(AssertUnwindSafe(|| {
+                while left.get() > 0 {
+                    left.set(left.get() - 1);
+                    let Some(node) = run.tree.pop_ready(nursery) else { continue };
+                    polling.set(Some(node));
+                    self.as_mut().step(run, node, &polling);
+                }
+            }));
+            if let Err(panic) = steps {
+                self.as_mut().panicked(run, polling.take(), panic);
             }
         }
     }
 
-    fn step_body(self: Pin<&mut Self>, run: &Run, node: Node, context: &mut Context<'_>) {
+    /// Something panicked: a future that was being polled, or foreign code that was called on its behalf.
+    #[cold]
+    fn panicked(self: Pin<&mut Self>, run: &Run, polling: Option<Node>, panic: Panic) {
+        self.core.panicked(run, panic);
+        // What is left of the future goes now; it may not be polled again.
+        match polling {
+            Some(node) if node.kind.get() == Kind::Body => {
+                // SAFETY: as in `step_body`.
+                unsafe { self.get_unchecked_mut() }.end_body(run);
+            }
+            Some(node) => self.core.drop_child(run, node),
+            None => {}
+        }
+    }
+
+    #[inline]
+    fn step(self: Pin<&mut Self>, run: &Run, node: Node, polling: &Cell<Option<Node>>) {
+        let waker = waker(run.tree.word(node));
+        let mut context = Context::from_waker(&waker);
+        run.begin_step();
+        if node.kind.get() == Kind::Body {
+            return self.step_body(run, node, polling, &mut context);
+        }
+        let polled = {
+            let _within = run.within(node);
+            self.core.poll_child(node, &mut context)
+        };
+        polling.set(None);
+        match polled {
+            Some(Poll::Pending) if node.may_drop() => self.core.drop_child(run, node),
+            Some(Poll::Pending) | None => {}
+            Some(Poll::Ready(outcome)) => self.core.child_ended(run, node, outcome),
+        }
+    }
+
+    #[inline]
+    fn step_body(
+        self: Pin<&mut Self>,
+        run: &Run,
+        node: Node,
+        polling: &Cell<Option<Node>>,
+        context: &mut Context<'_>,
+    ) {
         // SAFETY: the body is structurally pinned: it is dropped in place, here or with the driver, and no
         // method moves it.
         let this = unsafe { self.get_unchecked_mut() };
@@ -129,27 +167,26 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
         let body = unsafe { Pin::new_unchecked(body) };
         let polled = {
             let _within = run.within(node);
-            catch_unwind(AssertUnwindSafe(|| body.poll(context)))
+            body.poll(context)
         };
+        polling.set(None);
         match polled {
-            Ok(Poll::Pending) if node.may_drop() => this.interrupt_body(run, node),
-            Ok(Poll::Pending) => {}
-            Ok(Poll::Ready(output)) => {
-                this.end_body(run);
-                match (this.judge)(output) {
-                    Verdict::Value(value) => this.value = Some(value),
-                    Verdict::ErrorExit(value) => {
-                        this.value = Some(value);
-                        this.error_exit = true;
-                        this.core.fail(run, "the nursery's body left with an error");
-                    }
-                    Verdict::Error(error) => this.core.body_failed(run, error),
-                }
+            Poll::Pending if node.may_drop() => this.interrupt_body(run, node),
+            Poll::Pending => {}
+            Poll::Ready(output) => this.body_ended(run, output),
+        }
+    }
+
+    fn body_ended(&mut self, run: &Run, output: B::Output) {
+        self.end_body(run);
+        match (self.judge)(output) {
+            Verdict::Value(value) => self.value = Some(value),
+            Verdict::ErrorExit(value) => {
+                self.value = Some(value);
+                self.error_exit = true;
+                self.core.fail(run, "the nursery's body left with an error");
             }
-            Err(panic) => {
-                this.core.panicked(run, panic);
-                this.end_body(run);
-            }
+            Verdict::Error(error) => self.core.body_failed(run, error),
         }
     }
 
@@ -248,11 +285,12 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
     ) -> Poll<Result<Option<X>, ErrorGroup<E>>> {
         let (nursery, ready) = begin_turn(run, self.core.id, context, "nursery");
         let body_had_ended = self.body_node.is_none();
-        for _ in 0..ready {
-            self.as_mut().step(run, nursery);
-        }
+        self.as_mut().turn(run, nursery, ready);
         // SAFETY: nothing below moves the body: it is dropped in place.
         let this = unsafe { self.get_unchecked_mut() };
+        if this.body_node.is_some() && !nursery.effective.get() && !this.held {
+            return Poll::Pending;
+        }
         if nursery.sweep.take() {
             this.sweep(run);
         }

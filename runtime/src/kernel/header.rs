@@ -12,7 +12,7 @@
 //! [`tree`]: super::tree
 
 use std::borrow::Cow;
-use std::cell::{Cell, OnceCell, RefCell, UnsafeCell};
+use std::cell::{Cell, RefCell, UnsafeCell};
 use std::fmt;
 use std::ops::Deref;
 use std::panic::Location;
@@ -77,18 +77,22 @@ pub(crate) enum Kind {
 pub(crate) const NO_PLACE: u32 = u32::MAX;
 
 /// One node's state. See [`tree`](super::tree) for how the parts belong together.
+///
+/// What a task's step touches comes first, and fits into one cache line.
+#[repr(C, align(64))]
 pub(crate) struct Header {
-    pub(crate) index: u32,
     pub(crate) serial: Cell<u64>,
-    pub(crate) kind: Cell<Kind>,
-
     pub(crate) parent: Cell<Option<Node>>,
-    pub(super) first_child: Cell<Option<Node>>,
-    pub(super) next_sibling: Cell<Option<Node>>,
-    pub(super) previous_sibling: Cell<Option<Node>>,
     pub(super) next_ready: Cell<Option<Node>>,
     pub(super) previous_ready: Cell<Option<Node>>,
-
+    pub(crate) index: u32,
+    /// Task: its place in its nursery.
+    pub(crate) place: Cell<u32>,
+    pub(super) holding_children: Cell<u32>,
+    pub(super) unwinding_children: Cell<u32>,
+    /// Operations directly in this node that may not be dropped now.
+    pub(super) operation_holds: Cell<u32>,
+    pub(crate) kind: Cell<Kind>,
     /// Cancelled itself: by a call, its deadline, or a failure in it.
     pub(crate) cancelled: Cell<bool>,
     pub(crate) shield: Cell<bool>,
@@ -108,26 +112,22 @@ pub(crate) struct Header {
     /// Task: does not keep its nursery open.
     pub(crate) daemon: Cell<bool>,
 
-    /// Task: its place in its nursery.
-    pub(crate) place: Cell<u32>,
-    pub(super) holding_children: Cell<u32>,
-    pub(super) unwinding_children: Cell<u32>,
-    /// Operations directly in this node that may not be dropped now.
-    pub(super) operation_holds: Cell<u32>,
-    /// Clones of this node's waker that foreign code keeps.
-    pub(super) foreign_clones: Cell<u32>,
-
     /// Nursery: its children that have been woken, in that order.
     pub(super) first_ready: Cell<Option<Node>>,
     pub(super) last_ready: Cell<Option<Node>>,
     pub(super) ready_len: Cell<u32>,
-
+    pub(crate) timer: Cell<TimerKey>,
     /// Whom to wake when its cancel status changes (or, of a nursery, when a child is ready), if that is one of our own;
     /// otherwise it is among the details.
     pub(super) owner: Cell<Option<Word>>,
     /// Scopes and nurseries: when it cancels itself.
     pub(crate) deadline: Cell<Time>,
-    pub(crate) timer: Cell<TimerKey>,
+
+    pub(super) first_child: Cell<Option<Node>>,
+    pub(super) next_sibling: Cell<Option<Node>>,
+    pub(super) previous_sibling: Cell<Option<Node>>,
+    /// Clones of this node's waker that foreign code keeps.
+    pub(super) foreign_clones: Cell<u32>,
     /// A task's name, unless it was made at run time: then it is among the details.
     pub(super) name: Cell<&'static str>,
     /// Where a task was spawned, or a nursery opened.
@@ -289,7 +289,7 @@ impl Deref for Node {
 /// How many headers are allocated at a time.
 const CHUNK: usize = 128;
 
-type Chunk = Box<[OnceCell<Header>; CHUNK]>;
+type Chunk = Box<[Header; CHUNK]>;
 
 /// All headers of a run, in use and free.
 pub(crate) struct Arena {
@@ -334,7 +334,7 @@ impl Arena {
     }
 
     #[inline]
-    fn chunk(&self, number: usize) -> Option<&[OnceCell<Header>; CHUNK]> {
+    fn chunk(&self, number: usize) -> Option<&[Header; CHUNK]> {
         // SAFETY: the only mutation of the vector is the push in `make`, during which no reference into the vector
         // exists; this reference goes to a chunk, which a push does not move.
         let chunks = unsafe { &*self.chunks.get() };
@@ -344,7 +344,7 @@ impl Arena {
     /// The header with this index, in use or not.
     #[inline]
     pub(crate) fn at(&self, index: u32) -> Option<Node> {
-        let header = self.chunk(index as usize / CHUNK)?[index as usize % CHUNK].get()?;
+        let header = &self.chunk(index as usize / CHUNK)?[index as usize % CHUNK];
         Some(Node(NonNull::from(header)))
     }
 
@@ -370,12 +370,12 @@ impl Arena {
         assert!(index < MAX_NODES, "too many tasks, nurseries and scopes in one trio run");
         self.made.set(index + 1);
         if index % CHUNK == 0 {
-            let chunk = Box::new([const { OnceCell::new() }; CHUNK]);
+            let headers: Vec<Header> = (index..index + CHUNK).map(|index| Header::new(index as u32)).collect();
+            let chunk = headers.try_into().unwrap_or_else(|_| unreachable!("a chunk has this many headers"));
             // SAFETY: no reference into the vector is alive: `chunk` gives references to chunks only.
             unsafe { (*self.chunks.get()).push(chunk) };
         }
-        let place = &self.chunk(index / CHUNK).expect("the chunk was made just now or before")[index % CHUNK];
-        Node(NonNull::from(place.get_or_init(|| Header::new(index as u32))))
+        self.at(index as u32).expect("the chunk was made just now or before")
     }
 
     /// Gives a header back; its details are the caller's to drop.

@@ -105,7 +105,9 @@ impl Run {
 
     #[inline]
     pub(crate) fn wake(&self, word: Word) {
-        self.change(|tree, effects| tree.wake(word, effects));
+        if let Some(foreign) = self.tree.wake_word(word) {
+            foreign.wake_by_ref();
+        }
     }
 
     pub(crate) fn note_clone(&self, word: Word, change: i32) {

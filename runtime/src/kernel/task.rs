@@ -10,7 +10,6 @@ use super::child::{Join, Joinable};
 use super::context;
 use super::reason::{CancelReason, CancelSource};
 use super::header::NodeId;
-use super::waker::StoredWaker;
 
 /// A task started with [`spawn`](crate::Nursery::spawn) or [`try_spawn`](crate::Nursery::try_spawn).
 ///
@@ -93,33 +92,12 @@ impl<T> Future for Ended<'_, T> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let (granted, known) = {
-            let joiner = self.joinable.joiner.borrow();
-            (joiner.granted, joiner.waker.will_wake(context.waker()))
-        };
-        context::with(|run| {
-            if granted {
-                return Poll::Ready(());
-            }
-            if run.is_cancelled_here() {
-                run.park_cancelled(context);
-            } else if self.joinable.has_ended() {
-                return Poll::Ready(());
-            }
-            let waker = (!known).then(|| StoredWaker::new(context.waker()));
-            let mut joiner = self.joinable.joiner.borrow_mut();
-            joiner.node = Some(run.current_id());
-            let old = waker.map(|waker| std::mem::replace(&mut joiner.waker, waker));
-            drop(joiner);
-            drop(old);
-            Poll::Pending
-        })
+        context::with(|run| self.joinable.poll_ended(run, context))
     }
 }
 
 impl<T> Drop for Ended<'_, T> {
     fn drop(&mut self) {
-        let joiner = std::mem::take(&mut *self.joinable.joiner.borrow_mut());
-        drop(joiner);
+        self.joinable.forget_joiner();
     }
 }

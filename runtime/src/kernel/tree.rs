@@ -442,9 +442,18 @@ impl Tree {
     /// Wakes the task or body that a word names, if it is still there.
     #[inline]
     pub(crate) fn wake(&self, word: Word, effects: &mut Effects) {
-        if let Some(node) = self.woken_by(word) {
-            self.wake_node(node, effects);
-        }
+        effects.0.extend(self.wake_word(word).map(Effect::Wake));
+    }
+
+    /// Wakes the task or body that a word names, if it is still there. Gives the foreign waker that is to be woken then.
+    #[inline]
+    #[must_use]
+    pub(crate) fn wake_word(&self, word: Word) -> Option<Rc<Waker>> {
+        self.wake_up(self.woken_by(word)?)
+    }
+
+    fn wake_node(&self, node: Node, effects: &mut Effects) {
+        effects.0.extend(self.wake_up(node).map(Effect::Wake));
     }
 
     /// Wakes whatever polls this node.
@@ -459,25 +468,30 @@ impl Tree {
         }
     }
 
+    /// Puts a task or body into its nursery's ready list, and the nursery's task into that of its own, up to the root or to
+    /// a foreign waker, which is the caller's to wake.
     #[inline]
-    fn wake_node(&self, mut node: Node, effects: &mut Effects) {
+    #[must_use]
+    fn wake_up(&self, mut node: Node) -> Option<Rc<Waker>> {
         loop {
             match node.kind.get() {
-                Kind::Task | Kind::Body => {}
-                Kind::Root => return self.root_woken.set(true),
-                // A stale word whose header another kind of node has now.
-                _ => return,
+                Kind::Task | Kind::Body if !node.queued.get() => {}
+                Kind::Root => {
+                    self.root_woken.set(true);
+                    return None;
+                }
+                // Woken already, or a stale word whose header another kind of node has now.
+                _ => return None,
             }
             // A node without a nursery belongs to a future that was forgotten.
-            let Some(nursery) = node.parent.get().filter(|_| !node.queued.get()) else { return };
+            let nursery = node.parent.get()?;
             self.push_ready(nursery, node);
             if nursery.signalled.replace(true) {
-                return;
+                return None;
             }
-            match nursery.owner.get().map(|word| self.woken_by(word)) {
-                Some(Some(owner)) => node = owner,
-                Some(None) => return,
-                None => return effects.0.extend(nursery.foreign_owner().map(Effect::Wake)),
+            match nursery.owner.get() {
+                Some(word) => node = self.woken_by(word)?,
+                None => return nursery.foreign_owner(),
             }
         }
     }

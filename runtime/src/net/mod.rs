@@ -1,0 +1,66 @@
+//! Sockets.
+//!
+//! They are nonblocking and registered once with the run that they were made in; an operation first tries the system
+//! call, and waits for the system's word only if that would have blocked. A socket stays on its run's thread and ends
+//! with it: afterwards it can only be dropped.
+//!
+//! Two tasks can't use the same socket for the same thing at one time: operations take `&mut self`. Dropping a socket
+//! closes it.
+//!
+//! # Examples
+//!
+//! A server that sends everything back:
+//!
+//! ```
+//! use trio::net::{TcpListener, TcpStream};
+//!
+//! async fn echo(mut stream: TcpStream) -> std::io::Result<()> {
+//!     let mut buffer = [0; 4096];
+//!     loop {
+//!         match stream.receive_some(&mut buffer).await? {
+//!             0 => return Ok(()),
+//!             count => stream.send_all(&buffer[..count]).await?,
+//!         }
+//!     }
+//! }
+//!
+//! async fn serve(mut listener: TcpListener) -> std::io::Result<()> {
+//!     trio::nursery! { |n|
+//!         loop {
+//!             let (stream, peer) = listener.accept().await?;
+//!             // What goes wrong with one peer is not the server's end.
+//!             n.start_soon(async move {
+//!                 if let Err(error) = echo(stream).await {
+//!                     eprintln!("{peer}: {error}");
+//!                 }
+//!             });
+//!         }
+//!     }
+//! }
+//!
+//! #[trio::main]
+//! async fn main() -> trio::Result {
+//!     let listener = TcpListener::bind("127.0.0.1:0").await?;
+//!     let address = listener.local_addr()?;
+//!     trio::try_nursery! { |n|
+//!         n.start_daemon(serve(listener));
+//!         let mut client = TcpStream::connect(address).await?;
+//!         client.send_all(b"hello").await?;
+//!         let mut answer = [0; 5];
+//!         assert_eq!(client.receive_some(&mut answer).await?, 5);
+//!         assert_eq!(&answer, b"hello");
+//!     }?;
+//!     Ok(())
+//! }
+//! ```
+#![forbid(unsafe_code)]
+
+mod address;
+pub(crate) mod happy;
+mod listener;
+mod resolve;
+mod stream;
+
+pub use address::ToSocketAddrs;
+pub use listener::TcpListener;
+pub use stream::TcpStream;

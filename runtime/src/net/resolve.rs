@@ -1,0 +1,37 @@
+//! From names to addresses.
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use super::address::sealed::Target;
+use crate::kernel::checkpoint::free_checkpoint;
+use crate::threads::run_abandonable;
+
+/// The addresses of a target, at least one, in the order in which to try them.
+///
+/// Names go to the system's resolver, which blocks and so gets a thread. A checkpoint; cancelling it leaves that thread
+/// to itself.
+pub(crate) async fn resolve(target: &Target) -> io::Result<Vec<SocketAddr>> {
+    let (host, port) = match target {
+        Target::Addresses(addresses) => {
+            free_checkpoint().await;
+            return some(addresses.clone(), target);
+        }
+        Target::Name(host, Some(port)) => (host.clone(), *port),
+        Target::Name(text, None) => {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("there is no port in the address '{text}'")));
+        }
+    };
+    let found = run_abandonable(move || (host, port).to_socket_addrs().map(Vec::from_iter)).await?;
+    let addresses = found
+        .map_err(|error| io::Error::new(error.kind(), format!("no address was found for {target}: {error}")))?;
+    some(addresses, target)
+}
+
+fn some(addresses: Vec<SocketAddr>, target: &Target) -> io::Result<Vec<SocketAddr>> {
+    if addresses.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("there is no address for '{target}'")));
+    }
+    Ok(addresses)
+}

@@ -1,0 +1,402 @@
+//! TCP connections.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::address::ToSocketAddrs;
+use super::address::sealed::Sealed;
+use super::happy;
+use crate::kernel::checkpoint::{checkpoint_if_cancelled, free_checkpoint};
+use crate::kernel::reactor::{ClosedResourceError, Direction, Registration};
+use crate::stream::{AsyncResource, ByteStream, HalfCloseableStream, ReceiveStream, SendStream};
+
+/// With less than this waiting to be sent the system asks for more: enough to keep a connection busy, and so little
+/// that what is written now is not stuck behind seconds of earlier data. The value is Trio's.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const SEND_AHEAD: u32 = 16 * 1024;
+
+/// A TCP connection: Trio's `SocketStream`.
+///
+/// Made by [`open_tcp_stream`](crate::open_tcp_stream), [`connect`](Self::connect) and
+/// [`TcpListener::accept`](super::TcpListener::accept). Nagle's algorithm is off: what is sent goes out at once.
+///
+/// Dropping the stream closes the connection. What has been sent is still delivered, unless there is data that you have
+/// not received: then the other side sees a reset, as always with TCP.
+///
+/// # Examples
+///
+/// ```
+/// use trio::net::{TcpListener, TcpStream};
+/// trio::run(async {
+///     let mut listener = TcpListener::bind("127.0.0.1:0").await?;
+///     let mut client = TcpStream::connect(listener.local_addr()?).await?;
+///     let (mut server, _) = listener.accept().await?;
+///     client.send_all(b"ping").await?;
+///     let mut buffer = [0; 16];
+///     let count = server.receive_some(&mut buffer).await?;
+///     assert_eq!(&buffer[..count], b"ping");
+///     std::io::Result::Ok(())
+/// })
+/// .unwrap();
+/// ```
+pub struct TcpStream {
+    /// `None` once it has been closed.
+    open: Option<Open>,
+    eof_sent: bool,
+}
+
+struct Open {
+    // Dropped before the socket, which has to be there for that.
+    registration: Registration,
+    socket: std::net::TcpStream,
+}
+
+impl TcpStream {
+    /// Connects to an address.
+    ///
+    /// If there is more than one, they are tried as by [`open_tcp_stream`](crate::open_tcp_stream).
+    ///
+    /// A checkpoint. Cancelled or dropped, it leaves no connection behind; a name lookup that is under way is left to
+    /// its thread.
+    ///
+    /// # Errors
+    ///
+    /// When the address is a name that is not known, or has no port
+    /// ([`InvalidInput`](io::ErrorKind::InvalidInput)); the system's error when there is no connection. With more than
+    /// one address, all errors are in the source of this one, which is an [`ErrorGroup`](crate::ErrorGroup).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use trio::net::{TcpListener, TcpStream};
+    /// trio::run(async {
+    ///     let address = {
+    ///         let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///         TcpStream::connect(listener.local_addr()?).await?;
+    ///         listener.local_addr()?
+    ///     };
+    ///     // The listener is gone.
+    ///     let error = TcpStream::connect(address).await.unwrap_err();
+    ///     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
+    #[track_caller]
+    pub fn connect<A: ToSocketAddrs>(address: A) -> impl Future<Output = io::Result<Self>> + use<A> {
+        happy::connect(Sealed::target(&address), std::panic::Location::caller())
+    }
+
+    /// Connects to one address. A cancel point, and a schedule point if it has to wait.
+    pub(crate) async fn connect_to(address: SocketAddr) -> io::Result<Self> {
+        checkpoint_if_cancelled().await;
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        let connected = match socket.connect(&address.into()) {
+            Ok(()) => true,
+            // Interrupted or not, the system goes on with it.
+            Err(error) if is_in_progress(&error) || error.kind() == io::ErrorKind::Interrupted => false,
+            Err(error) => return Err(error),
+        };
+        let stream = Self::adopt(socket.into())?;
+        if !connected {
+            let Open { registration, socket } = stream.open()?;
+            registration.blocked(Direction::Write);
+            registration.io(Direction::Write, || has_connected(socket), |()| false).await?;
+        }
+        Ok(stream)
+    }
+
+    /// Takes over a connected or connecting socket that does not block.
+    pub(crate) fn adopt(socket: std::net::TcpStream) -> io::Result<Self> {
+        // Options that make things better, not ones that things depend on.
+        let _ = socket.set_nodelay(true);
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let _ = SockRef::from(&socket).set_tcp_notsent_lowat(SEND_AHEAD);
+        Self::register(socket)
+    }
+
+    fn register(socket: std::net::TcpStream) -> io::Result<Self> {
+        let registration = Registration::new(&socket, true)?;
+        Ok(Self { open: Some(Open { registration, socket }), eof_sent: false })
+    }
+
+    /// Takes over a connection of the standard library, with the options that it has.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses to watch it.
+    ///
+    /// # Panics
+    ///
+    /// Outside a run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let blocking = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    /// trio::run(async {
+    ///     let mut stream = trio::net::TcpStream::from_std(blocking)?;
+    ///     stream.send_all(b"hello").await
+    /// })
+    /// .unwrap();
+    /// ```
+    pub fn from_std(stream: std::net::TcpStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        Self::register(stream)
+    }
+
+    /// Gives the connection to the standard library: for a thread, or another runtime. It is still nonblocking.
+    ///
+    /// # Errors
+    ///
+    /// [`ClosedResourceError`] if it has been closed.
+    pub fn into_std(mut self) -> io::Result<std::net::TcpStream> {
+        let Open { registration, socket } = self.open.take().ok_or_else(closed)?;
+        drop(registration);
+        Ok(socket)
+    }
+
+    fn open(&self) -> io::Result<&Open> {
+        self.open.as_ref().ok_or_else(closed)
+    }
+
+    fn open_for_sending(&self) -> io::Result<&Open> {
+        if self.eof_sent { Err(closed()) } else { self.open() }
+    }
+
+    /// Sends all of the data, and waits as long as that takes. No data is fine.
+    ///
+    /// A checkpoint.
+    ///
+    /// # Cancellation
+    ///
+    /// Any part of the data, from its beginning, may have been sent by then, and there is no way to know which. The
+    /// usual thing to do with such a stream is to close it.
+    ///
+    /// # Errors
+    ///
+    /// [`ClosedResourceError`] (inside the `io::Error`) after [`aclose`](Self::aclose) or [`send_eof`](Self::send_eof);
+    /// the system's error if the connection broke, such as [`BrokenPipe`](io::ErrorKind::BrokenPipe) or
+    /// [`ConnectionReset`](io::ErrorKind::ConnectionReset).
+    pub async fn send_all(&mut self, data: &[u8]) -> io::Result<()> {
+        let Open { registration, socket } = self.open_for_sending()?;
+        if data.is_empty() {
+            free_checkpoint().await;
+            return Ok(());
+        }
+        let mut rest = data;
+        while !rest.is_empty() {
+            let sent = |count: &usize| *count < rest.len();
+            let count = registration.io(Direction::Write, || (&*socket).write(rest), sent).await?;
+            if count == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            rest = &rest[count..];
+        }
+        Ok(())
+    }
+
+    /// Waits for data, and gives how many bytes it has put at the beginning of the buffer. 0 means that the other side
+    /// will send no more.
+    ///
+    /// A checkpoint.
+    ///
+    /// # Cancellation
+    ///
+    /// Cancelled or dropped, it has received nothing: no data is lost.
+    ///
+    /// # Errors
+    ///
+    /// [`ClosedResourceError`] (inside the `io::Error`) after [`aclose`](Self::aclose);
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the buffer has no room, since 0 would then look like the end;
+    /// the system's error if the connection broke, such as [`ConnectionReset`](io::ErrorKind::ConnectionReset).
+    pub async fn receive_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Open { registration, socket } = self.open()?;
+        let room = buffer.len();
+        if room == 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a buffer without room can't receive anything"));
+        }
+        // The end is not "nothing more for now": it comes again each time.
+        let drained = |count: &usize| *count > 0 && *count < room;
+        registration.io(Direction::Read, || (&*socket).read(buffer), drained).await
+    }
+
+    /// Waits until a [`send_all`](Self::send_all) might not have to wait: less than 16 KiB are waiting to be sent, where
+    /// the system can say so.
+    ///
+    /// For those who want to decide as late as possible what to send. It may return too early, but not too late.
+    ///
+    /// A checkpoint. Cancelling it has no effect.
+    ///
+    /// # Errors
+    ///
+    /// As `send_all`.
+    pub async fn wait_send_all_might_not_block(&mut self) -> io::Result<()> {
+        self.open_for_sending()?.registration.ready(Direction::Write).await
+    }
+
+    /// Says that no more data will come. The other side sees the end after all that was sent; receiving goes on.
+    ///
+    /// A checkpoint; cancelled there, it has done nothing. Doing it again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ClosedResourceError`] (inside the `io::Error`) after [`aclose`](Self::aclose); the system's error if the
+    /// connection broke.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use trio::net::{TcpListener, TcpStream};
+    /// trio::run(async {
+    ///     let mut listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let mut client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (mut server, _) = listener.accept().await?;
+    ///     client.send_eof().await?;
+    ///     assert_eq!(server.receive_some(&mut [0; 16]).await?, 0);
+    ///     server.send_all(b"bye").await?;
+    ///     assert_eq!(client.receive_some(&mut [0; 16]).await?, 3);
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
+    pub async fn send_eof(&mut self) -> io::Result<()> {
+        let socket = &self.open()?.socket;
+        free_checkpoint().await;
+        if !self.eof_sent {
+            socket.shutdown(Shutdown::Write)?;
+            self.eof_sent = true;
+        }
+        Ok(())
+    }
+
+    /// Closes the connection, as dropping it does. Doing it again changes nothing.
+    ///
+    /// A checkpoint; cancelled there, the connection is closed all the same.
+    ///
+    /// # Errors
+    ///
+    /// None: the result is that of [`AsyncResource::aclose`].
+    pub async fn aclose(&mut self) -> io::Result<()> {
+        self.open = None;
+        free_checkpoint().await;
+        Ok(())
+    }
+
+    /// The address of the other side.
+    ///
+    /// # Errors
+    ///
+    /// The system's, for instance when the connection was reset; [`ClosedResourceError`] after
+    /// [`aclose`](Self::aclose).
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.open()?.socket.peer_addr()
+    }
+
+    /// The address of this side.
+    ///
+    /// # Errors
+    ///
+    /// [`ClosedResourceError`] after [`aclose`](Self::aclose).
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.open()?.socket.local_addr()
+    }
+
+    /// Whether small pieces of data go out at once (`TCP_NODELAY`): yes, unless that was changed.
+    ///
+    /// # Errors
+    ///
+    /// [`ClosedResourceError`] after [`aclose`](Self::aclose).
+    pub fn nodelay(&self) -> io::Result<bool> {
+        self.open()?.socket.nodelay()
+    }
+
+    /// Sets whether small pieces of data go out at once. For other options, use a crate such as `socket2` through
+    /// [`AsFd`].
+    ///
+    /// # Errors
+    ///
+    /// The system's; [`ClosedResourceError`] after [`aclose`](Self::aclose).
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        self.open()?.socket.set_nodelay(nodelay)
+    }
+}
+
+fn closed() -> io::Error {
+    io::Error::other(ClosedResourceError)
+}
+
+fn is_in_progress(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EINPROGRESS)
+}
+
+/// How a connection attempt has ended, or `WouldBlock` if it has not.
+fn has_connected(socket: &std::net::TcpStream) -> io::Result<()> {
+    if let Some(error) = socket.take_error()? {
+        return Err(error);
+    }
+    match socket.peer_addr() {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Err(io::ErrorKind::WouldBlock.into()),
+        Err(error) => Err(error),
+    }
+}
+
+impl fmt::Debug for TcpStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.open {
+            Some(open) => open.socket.fmt(f),
+            None => f.write_str("TcpStream(closed)"),
+        }
+    }
+}
+
+/// For options that have no method here, and for [`lowlevel`](crate::lowlevel).
+///
+/// # Panics
+///
+/// After [`aclose`](TcpStream::aclose), when there is no descriptor.
+impl AsFd for TcpStream {
+    #[track_caller]
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.open.as_ref().expect("a stream that was closed has no descriptor").socket.as_fd()
+    }
+}
+
+impl AsyncResource for TcpStream {
+    async fn aclose(&mut self) -> io::Result<()> {
+        self.aclose().await
+    }
+}
+
+impl SendStream for TcpStream {
+    async fn send_all(&mut self, data: &[u8]) -> io::Result<()> {
+        self.send_all(data).await
+    }
+
+    async fn wait_send_all_might_not_block(&mut self) -> io::Result<()> {
+        self.wait_send_all_might_not_block().await
+    }
+}
+
+impl ReceiveStream for TcpStream {
+    async fn receive_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.receive_some(buffer).await
+    }
+}
+
+impl ByteStream for TcpStream {}
+
+impl HalfCloseableStream for TcpStream {
+    async fn send_eof(&mut self) -> io::Result<()> {
+        self.send_eof().await
+    }
+}
