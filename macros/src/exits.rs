@@ -4,7 +4,7 @@
 //! becomes a variant of the block's exit enum, which the closure returns, and is done again
 //! outside, behind the block, where it means what the user wrote.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote_spanned};
 use syn::punctuated::Punctuated;
 use syn::visit_mut::{self, VisitMut};
@@ -189,21 +189,28 @@ impl<'a> Exits<'a> {
     }
 
     /// Input: `read()?`
-    /// Output: `(match Try::branch(read()) { Continue(value) => value, Break(value) => return __TrioExit0::At0(value) })`
+    /// Output: `match Try::branch(read()) { Continue(value) => value, Break(value) => return __TrioExit0::At0(value) }`
+    ///
+    /// The match begins and ends where the user's expression does, so that whatever is wrong with
+    /// its value is reported there, and not at the whole block.
     fn question(&mut self, operand: &Expr, attrs: &[Attribute], mark: Span) -> Expr {
         let variant = self.note(ExitKind::Question, true, mark);
         let (krate, exit) = (self.krate, &self.names.exit);
-        let made = ours!(#exit::#variant(value));
-        let outcome = self.outcome(&made);
+        let outcome = self.outcome(&ours!(#exit::#variant(value)));
         let span = ours_at(mark);
         // The path is the user's question mark: that is where an operand of the wrong type is reported.
         let branch = quote_spanned!(span=> #krate::__private::Try::branch);
-        Expr::Verbatim(quote_spanned! {span=>
-            #(#attrs)* (match #branch(#operand) {
+        let first = operand.to_token_stream().into_iter().next().map_or(mark, |tree| tree.span());
+        let keyword = Token![match](first);
+        let mut arms = Group::new(
+            Delimiter::Brace,
+            quote_spanned! {span=>
                 ::core::ops::ControlFlow::Continue(value) => value,
                 ::core::ops::ControlFlow::Break(value) => return #outcome,
-            })
-        })
+            },
+        );
+        arms.set_span(mark);
+        Expr::Verbatim(ours!(#(#attrs)* #keyword #branch(#operand) #arms))
     }
 
     /// A block macro inside the body: the whole nest is lowered here, in one go, so that the
@@ -255,6 +262,14 @@ impl VisitMut for Exits<'_> {
             Stmt::Item(_) | Stmt::Expr(..) => None,
         };
         self.under(cfg, |this| visit_mut::visit_stmt_mut(this, stmt));
+    }
+
+    /// `let … = read()? else { … }`: no brace may stand before that `else`.
+    fn visit_local_init_mut(&mut self, init: &mut syn::LocalInit) {
+        match &mut init.diverge {
+            Some((_, otherwise)) => self.with_left(&mut init.expr, Some(otherwise)),
+            None => self.visit_expr_mut(&mut init.expr),
+        }
     }
 
     fn visit_arm_mut(&mut self, arm: &mut syn::Arm) {
@@ -314,6 +329,18 @@ impl Exits<'_> {
                     *expr = self.leave(kind, None, &leave.attrs, leave.continue_token.span);
                 }
             }
+            Expr::Assign(it) => self.with_left(&mut it.left, Some(&mut it.right)),
+            Expr::Binary(it) => self.with_left(&mut it.left, Some(&mut it.right)),
+            Expr::Call(it) => {
+                self.with_left(&mut it.func, None);
+                it.args.iter_mut().for_each(|argument| self.visit_expr_mut(argument));
+            }
+            Expr::Cast(it) => self.with_left(&mut it.expr, None),
+            Expr::Index(it) => self.with_left(&mut it.expr, Some(&mut it.index)),
+            Expr::Range(it) => {
+                it.start.iter_mut().for_each(|start| self.with_left(start, None));
+                it.end.iter_mut().for_each(|end| self.visit_expr_mut(end));
+            }
             Expr::TryBlock(block) => {
                 let outside = std::mem::replace(&mut self.in_try_block, true);
                 self.visit_block_mut(&mut block.block);
@@ -321,6 +348,26 @@ impl Exits<'_> {
             }
             Expr::Loop(_) | Expr::While(_) | Expr::ForLoop(_) | Expr::Block(_) => self.enclosing(expr),
             _ => visit_mut::visit_expr_mut(self, expr),
+        }
+    }
+
+    /// The operands of an expression that begins with `left`, which gets parentheses if it is a
+    /// `?`: the match in its place would be a statement of its own where a statement may begin.
+    fn with_left(&mut self, left: &mut Expr, right: Option<&mut Expr>) {
+        self.parenthesized(left);
+        right.into_iter().for_each(|right| self.visit_expr_mut(right));
+    }
+
+    fn parenthesized(&mut self, expr: &mut Expr) {
+        let mark = match expr {
+            Expr::Try(question) => Some(question.question_token.span),
+            _ => None,
+        };
+        self.visit_expr_mut(expr);
+        if let (Some(mark), Expr::Verbatim(tokens)) = (mark, expr) {
+            let mut group = Group::new(Delimiter::Parenthesis, std::mem::take(tokens));
+            group.set_span(mark);
+            *tokens = TokenTree::from(group).into();
         }
     }
 

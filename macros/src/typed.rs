@@ -116,9 +116,20 @@ fn needs_type(block: &Group) -> bool {
             outcome.statements(&mut statements);
             outcome.is_open()
         }
-        // It can't be parsed whatever is typed at the cursor, so nothing depends on the answer.
-        Err(_) => false,
+        Err(_) => has_question(block.stream()),
     }
+}
+
+/// The same question about a block that does not parse: as good an answer as tokens give.
+fn has_question(tokens: TokenStream) -> bool {
+    let mut in_async = false;
+    tokens.into_iter().any(|tree| match &tree {
+        TokenTree::Group(group) => !std::mem::take(&mut in_async) && has_question(group.stream()),
+        _ => {
+            in_async = is_ident(&tree, &["async"]) || (in_async && is_ident(&tree, &["move"]));
+            is_punct(&tree, '?')
+        }
+    })
 }
 
 /// What the exits of an async block say about its output.

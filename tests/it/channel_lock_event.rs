@@ -334,7 +334,10 @@ async fn what_does_not_wait_says_why_it_failed() {
     sender.close();
     assert_eq!(receiver.try_receive(), Ok("left"));
     assert_eq!(receiver.try_receive(), Err(TryReceiveError::EndOfChannel));
-    assert!(yields(receiver.receive()).await, "a checkpoint all the same");
+    assert!(
+        yields(receiver.receive()).await,
+        "a checkpoint all the same"
+    );
     assert!(receiver.receive().await.is_err());
 
     let (sender, receiver) = open_memory_channel(1);
@@ -495,7 +498,8 @@ async fn nothing_is_lost_to_a_select() {
                 }
             }
         }
-        let (mut left, mut right): (Vec<u32>, Vec<u32>) = got.into_iter().partition(|&value| value < 50);
+        let (mut left, mut right): (Vec<u32>, Vec<u32>) =
+            got.into_iter().partition(|&value| value < 50);
         assert!(left.is_sorted(), "in order: {left:?}");
         assert!(right.is_sorted(), "in order: {right:?}");
         left.append(&mut right);

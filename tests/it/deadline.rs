@@ -19,10 +19,7 @@ async fn a_scope_has_the_deadline_or_the_timeout_that_was_set_last() {
     let handle = scope.handle();
     assert_eq!((handle.deadline(), handle.timeout()), (None, None));
     handle.set_timeout(secs(5));
-    assert_eq!(
-        (handle.deadline(), handle.timeout()),
-        (None, Some(secs(5)))
-    );
+    assert_eq!((handle.deadline(), handle.timeout()), (None, Some(secs(5))));
     let at = trio::current_time() + secs(100);
     handle.set_deadline(Some(at));
     assert_eq!(handle.deadline(), Some(at));
@@ -235,10 +232,7 @@ async fn fail_at_and_fail_after_fail_when_the_time_is_up() {
 async fn a_timeout_counts_from_the_entry(clock: MockClock) {
     let scope = CancelScope::new().timeout(secs(5));
     let handle = scope.handle();
-    assert_eq!(
-        (handle.timeout(), handle.deadline()),
-        (Some(secs(5)), None)
-    );
+    assert_eq!((handle.timeout(), handle.deadline()), (Some(secs(5)), None));
     assert!(!handle.is_shielded());
     handle.set_shield(true);
     assert!(handle.is_shielded());
@@ -256,10 +250,7 @@ async fn a_timeout_counts_from_the_entry(clock: MockClock) {
         clock.jump(secs(1));
         assert_eq!(handle.timeout(), Some(secs(3)));
         handle.set_deadline(None);
-        assert_eq!(
-            (handle.timeout(), handle.deadline()),
-            (None, None)
-        );
+        assert_eq!((handle.timeout(), handle.deadline()), (None, None));
     });
     // Making the future is not entering the scope.
     clock.jump(secs(3));

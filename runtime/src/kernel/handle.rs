@@ -211,7 +211,7 @@ impl CancelHandle {
                 return;
             }
         };
-        context::try_with(|run| run.set_deadline(node, deadline.map_or(NEVER, |at| run.epoch().time(at))));
+        context::try_with(|run| move_deadline(run, node, deadline.map_or(NEVER, |at| run.epoch().time(at))));
     }
 
     /// The time left until the deadline, zero if it has passed; before the scope is entered, the timeout it was
@@ -234,7 +234,7 @@ impl CancelHandle {
             State::Active(id) => *id,
             State::Exited(_) => return,
         };
-        context::try_with(|run| run.set_deadline(node, after(run.now(), timeout)));
+        context::try_with(|run| move_deadline(run, node, after(run.now(), timeout)));
     }
 
     /// Turns the scope's shield on or off. While it is on, cancellations from further out do not reach what is
@@ -287,6 +287,14 @@ impl fmt::Debug for CancelHandle {
             write!(f, ", {reason}")?;
         }
         f.write_str(")")
+    }
+}
+
+/// Sets the deadline of a scope that is active; one that has passed cancels before any task takes its next step.
+fn move_deadline(run: &Run, node: NodeId, deadline: Time) {
+    run.set_deadline(node, deadline);
+    if deadline <= run.now() {
+        run.look_soon();
     }
 }
 

@@ -215,7 +215,8 @@ impl<'scope, V, E> Start<'scope, V, E> {
             (None, None) => panic!("a `start` call was polled after it had completed"),
         };
         let (call, _) = begin_turn(run, call, context, "`start` call");
-        if let Some(task) = run.tree.pop_ready(call) {
+        let ready = run.tree.pop_ready(call);
+        if let Some(task) = ready {
             if let Some(result) = self.step(run, task) {
                 return Poll::Ready(result);
             }
@@ -223,7 +224,7 @@ impl<'scope, V, E> Start<'scope, V, E> {
         if self.shared.stage.get() == Stage::Moved {
             return Poll::Ready(Ok(self.hand_over(run)));
         }
-        self.drop_if_cancelled(run);
+        self.drop_if_cancelled(run, ready.is_some());
         self.settle(run, call)
     }
 
@@ -286,9 +287,12 @@ impl<'scope, V, E> Start<'scope, V, E> {
     }
 
     /// Drops the task if it is parked and cancelled. The call then never completes: it is dropped from above.
-    fn drop_if_cancelled(&mut self, run: &Run) {
+    ///
+    /// A task that has just taken its step may have been woken again, which a cancelled one has nothing of.
+    fn drop_if_cancelled(&mut self, run: &Run, stepped: bool) {
         let Some(id) = self.task else { return };
-        let Some(task) = run.tree.get(id).filter(|task| !task.queued.get() && task.may_drop()) else { return };
+        let parked = |task: &Node| (stepped || !task.queued.get()) && task.may_drop();
+        let Some(task) = run.tree.get(id).filter(parked) else { return };
         self.task = None;
         if let Some(child) = self.child.take() {
             let dropped = {

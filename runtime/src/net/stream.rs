@@ -96,8 +96,7 @@ impl TcpStream {
     /// Connects to one address. A cancel point, and a schedule point if it has to wait.
     pub(crate) async fn connect_to(address: SocketAddr) -> io::Result<Self> {
         checkpoint_if_cancelled().await;
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_nonblocking(true)?;
+        let socket = nonblocking_socket(address)?;
         let connected = match socket.connect(&address.into()) {
             Ok(()) => true,
             // Interrupted or not, the system goes on with it.
@@ -332,6 +331,19 @@ impl TcpStream {
 
 fn closed() -> io::Error {
     io::Error::other(ClosedResourceError)
+}
+
+/// A new socket for an address of this kind.
+fn nonblocking_socket(address: SocketAddr) -> io::Result<Socket> {
+    let domain = Domain::for_address(address);
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    return Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP));
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        Ok(socket)
+    }
 }
 
 fn is_in_progress(error: &io::Error) -> bool {

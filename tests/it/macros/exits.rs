@@ -2,6 +2,9 @@
 
 use super::{HOUR, Oops, check, non_zero};
 
+/// Uses a value, whatever it is.
+fn any<T>(_: T) {}
+
 /// The tests of one block macro: `$open` is what stands before the body, `$value` what makes the
 /// block's value of the macro's.
 macro_rules! exits_of {
@@ -39,11 +42,11 @@ macro_rules! exits_of {
             #[test]
             fn return_without_a_value_leaves_the_function() {
                 async fn run(early: bool, after: &mut bool) {
-                    trio::$mac!($($open)* {
+                    any(trio::$mac!($($open)* {
                         if early {
                             return;
                         }
-                    });
+                    }));
                     *after = true;
                 }
                 for early in [true, false] {
@@ -58,7 +61,7 @@ macro_rules! exits_of {
                 async fn run() -> Vec<u32> {
                     let mut seen = Vec::new();
                     for turn in 0.. {
-                        trio::$mac!($($open)* {
+                        any(trio::$mac!($($open)* {
                             if turn == 1 {
                                 continue;
                             }
@@ -66,7 +69,7 @@ macro_rules! exits_of {
                                 break;
                             }
                             trio::checkpoint().await;
-                        });
+                        }));
                         seen.push(turn);
                     }
                     seen
@@ -78,10 +81,10 @@ macro_rules! exits_of {
             fn break_carries_the_value_of_the_loop() {
                 async fn run() -> &'static str {
                     loop {
-                        trio::$mac!($($open)* {
+                        any(trio::$mac!($($open)* {
                             trio::checkpoint().await;
                             break "broken";
-                        });
+                        }));
                     }
                 }
                 assert_eq!(trio::run(run()), "broken");
@@ -93,23 +96,23 @@ macro_rules! exits_of {
                     let mut seen = Vec::new();
                     'outer: for a in 0..4 {
                         for b in 0..4 {
-                            trio::$mac!($($open)* {
+                            any(trio::$mac!($($open)* {
                                 if b > a {
                                     continue 'outer;
                                 }
                                 if a == 2 {
                                     break 'outer;
                                 }
-                            });
+                            }));
                             seen.push((a, b));
                         }
                     }
                     let text = 'block: {
-                        trio::$mac!($($open)* {
+                        any(trio::$mac!($($open)* {
                             if seen.len() == 3 {
                                 break 'block "three";
                             }
-                        });
+                        }));
                         "not three"
                     };
                     (seen, text)
@@ -123,7 +126,7 @@ macro_rules! exits_of {
                     let mut rounds = 0;
                     loop {
                         rounds += 1;
-                        trio::$mac!($($open)* {
+                        any(trio::$mac!($($open)* {
                             loop {
                                 trio::checkpoint().await;
                                 break;
@@ -141,7 +144,7 @@ macro_rules! exits_of {
                                 6
                             };
                             assert_eq!(five, 5);
-                        });
+                        }));
                         if rounds == 3 {
                             break rounds;
                         }
@@ -218,11 +221,11 @@ macro_rules! questions_of {
             #[test]
             fn a_failed_result_leaves_the_function() {
                 async fn run(number: u32) -> Result<&'static str, Oops> {
-                    trio::$mac!($($open)* {
+                    any(trio::$mac!($($open)* {
                         trio::checkpoint().await;
                         let zero = check(number)?;
                         assert_eq!(zero, 0);
-                    });
+                    }));
                     Ok("end")
                 }
                 assert_eq!(trio::run(run(0)), Ok("end"));
@@ -232,12 +235,12 @@ macro_rules! questions_of {
             #[test]
             fn the_error_is_converted_as_it_is_outside() {
                 async fn run(text: &str, number: u32) -> trio::Result<u32> {
-                    trio::$mac!($($open)* {
+                    any(trio::$mac!($($open)* {
                         check(number)?;
                         trio::checkpoint().await;
                         let parsed: u32 = text.parse()?;
                         assert_eq!(parsed, 12);
-                    });
+                    }));
                     Ok(5)
                 }
                 assert_eq!(trio::run(run("12", 0)).unwrap(), 5);
@@ -248,10 +251,10 @@ macro_rules! questions_of {
             #[test]
             fn none_leaves_the_function() {
                 async fn run(number: u32) -> Option<&'static str> {
-                    trio::$mac!($($open)* {
+                    any(trio::$mac!($($open)* {
                         trio::checkpoint().await;
                         assert_eq!(non_zero(number)?, 2);
-                    });
+                    }));
                     Some("end")
                 }
                 assert_eq!(trio::run(run(2)), Some("end"));
@@ -262,12 +265,12 @@ macro_rules! questions_of {
             fn a_question_mark_in_an_argument_leaves_the_function() {
                 async fn run(number: u32) -> Option<String> {
                     let mut text = None;
-                    trio::$mac!($($open)* {
+                    any(trio::$mac!($($open)* {
                         let numbers = vec![non_zero(number)?, 1];
                         let filled = vec![non_zero(number)?; 2];
                         assert!(non_zero(number)? > 0, "{}", non_zero(number)?);
                         text = Some(format!("{numbers:?} {filled:?} {}", non_zero(number)?));
-                    });
+                    }));
                     text
                 }
                 assert_eq!(trio::run(run(3)).unwrap(), "[3, 1] [3, 3] 3");
@@ -278,11 +281,11 @@ macro_rules! questions_of {
             fn it_leaves_the_closure_or_async_block_around() {
                 async fn run(number: u32) -> (Option<u32>, Result<u32, Oops>) {
                     let closure = async || {
-                        trio::$mac!($($open)* { non_zero(number)?; });
+                        any(trio::$mac!($($open)* { non_zero(number)?; }));
                         Some(1)
                     };
                     let block = async {
-                        trio::$mac!($($open)* { check(number)?; });
+                        any(trio::$mac!($($open)* { check(number)?; }));
                         Ok(2)
                     };
                     (closure().await, block.await)

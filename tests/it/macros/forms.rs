@@ -117,6 +117,9 @@ fn exits_in_every_kind_of_expression() {
             let Point { x, y } = Point { x: at(1)?, y: at(2)? };
             let (a, [b, c]) = (at(3)?, [at(4)?, at(5)?]);
             let Some(d) = Some(at(6)?) else { return Ok(1000) };
+            let 0 = at(25)? else { return Ok(1001) };
+            assert_eq!({ at(26)? + at(27)? }, 0);
+            assert_eq!({ list(at(28)?)?[0] + at(29)? as u8 }, 0);
             let e = if at(7)? == 0 { at(8)? } else { 1 };
             let f = match at(9)? {
                 number if at(10)? == 1 => number,
@@ -126,7 +129,7 @@ fn exits_in_every_kind_of_expression() {
             g += at(13)?;
             while at(14)? != 0 {}
             for _ in 0..at(15)? {}
-            at(16)?.checked_add(at(17)?).map_or(0, |number| number + 1);
+            at(16)?.checked_add(at(17)?).unwrap();
             at(18)? as usize;
             unsafe_free(&at(19)?);
             let h = { at(20)? };
@@ -139,8 +142,11 @@ fn exits_in_every_kind_of_expression() {
         Ok(sum)
     }
     fn unsafe_free(_: &u32) {}
+    fn list(number: u32) -> Result<[u8; 1], Oops> {
+        check(number).map(|_| [0])
+    }
     assert_eq!(trio::run(run(0)), Ok(11));
-    for place in 1..=24 {
+    for place in 1..=29 {
         assert_eq!(trio::run(run(place)), Err(Oops(place)), "place {place}");
     }
 }

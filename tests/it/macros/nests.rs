@@ -22,12 +22,11 @@ struct Trace {
     rounds: u32,
 }
 
-/// Calls `$then!($args {{ mac [open] }} …)` for every block macro.
+/// A test for every nest of three. Of the block macros that expand alike, one stands for all.
 macro_rules! nests {
     ($([$($outer:tt)*])*) => {$(
         nests!(@outer [$($outer)*]
-            [nursery [|_n|]] [try_nursery [|_n| -> Result<_, Oops>]] [cancel_scope [|_scope|]]
-            [move_on_after [HOUR,]] [fail_at [trio::current_time() + HOUR,]] [shield []]
+            [nursery [|_n|]] [try_nursery [|_n| -> Result<_, Oops>]] [move_on_after [HOUR,]] [shield []]
         );
     )*};
     (@outer [$a:ident $open_a:tt] $([$b:ident $open_b:tt])*) => {
@@ -36,9 +35,7 @@ macro_rules! nests {
                 mod $b {
                     nests!(@inner [$a $open_a] [$b $open_b] nursery [|_n|]);
                     nests!(@inner [$a $open_a] [$b $open_b] try_nursery [|_n| -> Result<_, Oops>]);
-                    nests!(@inner [$a $open_a] [$b $open_b] cancel_scope [|_scope|]);
                     nests!(@inner [$a $open_a] [$b $open_b] move_on_after [HOUR,]);
-                    nests!(@inner [$a $open_a] [$b $open_b] fail_at [trio::current_time() + HOUR,]);
                     nests!(@inner [$a $open_a] [$b $open_b] shield []);
                 }
             )*
@@ -77,7 +74,7 @@ macro_rules! nests {
                                     }
                                     "value"
                                 });
-                                drop(value);
+                                assert!(std::mem::size_of_val(&value) > 0);
                             });
                         });
                         trace.behind_nest += 1;
@@ -109,9 +106,7 @@ macro_rules! nests {
 nests! {
     [nursery [|_n|]]
     [try_nursery [|_n| -> Result<_, Oops>]]
-    [cancel_scope [|_scope|]]
     [move_on_after [HOUR,]]
-    [fail_at [trio::current_time() + HOUR,]]
     [shield []]
 }
 
