@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use trio::net::TcpListener;
 use trio_examples::url::Url;
-use trio_examples::{http, site};
+use trio_examples::{http, say, site};
 
 /// The `#[trio::main]` attribute makes an ordinary `fn main` of this, which runs it on the current
 /// thread. It also turns the first Ctrl-C into a cancellation of all that follows; a second one
@@ -63,10 +63,10 @@ async fn main() -> trio::Result<ExitCode> {
 
     // After Ctrl-C nobody comes here: `main` itself was cancelled.
     if in_time.is_none() {
-        println!(
+        say(format!(
             "{:5} ms  the deadline cancelled what was left",
             report.milliseconds()
-        );
+        ));
     }
     report.print();
     // Of the site's own pages some fail on purpose.
@@ -142,13 +142,13 @@ impl Drop for Visit<'_> {
         let (url, took, now) = (self.url, self.began.elapsed(), self.report.milliseconds());
         match &self.outcome {
             Outcome::Answered(page) => {
-                println!(
+                say(format!(
                     "{now:5} ms  end       {url}: {} {}, {} bytes",
                     page.status, page.reason, page.bytes
-                );
+                ));
             }
-            Outcome::Failed(error) => println!("{now:5} ms  failed    {url}: {error}"),
-            Outcome::Cancelled => println!("{now:5} ms  cancelled {url}"),
+            Outcome::Failed(error) => say(format!("{now:5} ms  failed    {url}: {error}")),
+            Outcome::Cancelled => say(format!("{now:5} ms  cancelled {url}")),
         }
         let outcome = mem::replace(&mut self.outcome, Outcome::Cancelled);
         self.report.rows.borrow_mut().push(Row {
@@ -174,7 +174,7 @@ impl Report {
 
     /// Says that a page is asked for. The visit ends when the guard that comes back is dropped.
     fn start<'a>(&'a self, url: &'a Url) -> Visit<'a> {
-        println!("{:5} ms  start     {url}", self.milliseconds());
+        say(format!("{:5} ms  start     {url}", self.milliseconds()));
         Visit {
             report: self,
             url,
@@ -195,31 +195,25 @@ impl Report {
     fn print(&self) {
         let rows = self.rows.borrow();
         let width = rows.iter().map(|row| row.url.len()).max().unwrap_or(0);
-        println!(
+        say(format!(
             "\n{:width$}  {:>9}  {:>8}  {:>6}",
             "URL", "status", "bytes", "ms"
-        );
+        ));
         for Row { url, outcome, took } in rows.iter() {
             let (status, bytes) = match outcome {
                 Outcome::Answered(page) => (page.status.to_string(), page.bytes.to_string()),
                 Outcome::Failed(_) => ("failed".to_owned(), "-".to_owned()),
                 Outcome::Cancelled => ("timed out".to_owned(), "-".to_owned()),
             };
-            println!(
+            say(format!(
                 "{url:width$}  {status:>9}  {bytes:>8}  {:>6}",
                 took.as_millis()
-            );
+            ));
         }
-        let (total, sum) = (
-            self.milliseconds(),
-            rows.iter()
-                .map(|row| row.took)
-                .sum::<Duration>()
-                .as_millis(),
-        );
-        println!(
-            "\n{} pages in {total} ms; one after another they would have taken {sum} ms",
-            rows.len()
-        );
+        let total = self.milliseconds();
+        let sum: Duration = rows.iter().map(|row| row.took).sum();
+        let (count, sum) = (rows.len(), sum.as_millis());
+        let pages = if count == 1 { "page" } else { "pages" };
+        say(format!("\n{count} {pages} in {total} ms; one after another: {sum} ms"));
     }
 }

@@ -12,6 +12,7 @@ use trio::net::{TcpListener, TcpStream};
 use trio::{sleep, sleep_forever};
 
 use crate::http::Reader;
+use crate::say;
 use crate::url::Url;
 
 /// The addresses worth fetching from a site at `address`, and one where nobody listens.
@@ -46,7 +47,7 @@ pub fn urls(address: SocketAddr) -> Vec<Url> {
 pub async fn serve(mut listener: TcpListener) -> io::Result<()> {
     // The guard is dropped when this task is cancelled, wherever it waits: Rust's `finally`.
     let _closed = SaysClosed;
-    println!("the site listens on {}", listener.local_addr()?);
+    say(format!("the site listens on {}", listener.local_addr()?));
     trio::nursery! { |n|
         loop {
             // `?` leaves the loop, the nursery and this function, after the open connections have
@@ -62,7 +63,7 @@ struct SaysClosed;
 
 impl Drop for SaysClosed {
     fn drop(&mut self) {
-        println!("the site is closed");
+        say("the site is closed");
     }
 }
 

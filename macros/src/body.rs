@@ -1,12 +1,12 @@
 //! A body's tokens: parsed, its exits replaced, and printed; as far as they can be parsed.
 //!
 //! While somebody types, a body is broken most of the time. What can't be parsed is handed on as
-//! it is, so that rustc reports it and rust-analyzer completes in it, and everything around it is
-//! treated as ever: an editor compares the expansion of the broken body with that of the same
+//! it is, so that rustc reports it, better than we could, and rust-analyzer completes in it; and
+//! everything around it is treated as ever: an editor compares the expansion of the broken body with that of the same
 //! body with an identifier put in at the cursor, and the two must not differ before that place.
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
-use quote::ToTokens;
+use quote::{ToTokens, quote_spanned};
 use syn::parse::discouraged::Speculative;
 use syn::parse::{ParseStream, Parser};
 use syn::punctuated::Punctuated;
@@ -14,20 +14,17 @@ use syn::visit_mut::VisitMut;
 use syn::{Block, Expr, Stmt, Token};
 
 use crate::exits::Exits;
+use crate::ours_at;
 use crate::tail::{self, Form};
 
 /// Stands in for the field or method that is missing after a dot; nobody's identifier.
 const MISSING: &str = "__trio_missing";
 
-/// Replaces the exits in a body, notes a syntax error, if there is one, and makes the body's end
-/// what the closure around it returns.
+/// Replaces the exits in a body, and makes its end what the closure around it returns.
 pub(crate) fn rewrite(body: TokenStream, exits: &mut Exits<'_>) -> TokenStream {
     let mut pieces = match Block::parse_within.parse2(body.clone()) {
         Ok(statements) => statements.into_iter().map(Piece::Statement).collect(),
-        Err(error) => {
-            exits.errors.push(error);
-            split(body)
-        }
+        Err(_) => split(body),
     };
     let last = pieces.pop();
     let mut output: TokenStream = pieces.into_iter().map(|piece| piece.print(exits)).collect();
@@ -61,10 +58,10 @@ impl Piece {
 /// The last statement, and behind it the value of the body.
 ///
 /// Input: `Some(Box::new(5))`
-/// Output: `__TrioExit0::tie(witness0, __TrioExit0::Value(Some(Box::new(5))))`
+/// Output: `__TrioExit0::tie(witness0, __TrioExit0::Value { value: Some(Box::new(5)) })`
 ///
 /// Input: `sleep_forever().await`, which may never have a value
-/// Output: `let value = { sleep_forever().await }; __TrioExit0::tie(witness0, __TrioExit0::Value(value))`
+/// Output: `let value = { sleep_forever().await }; __TrioExit0::tie(witness0, __TrioExit0::Value { value: value })`
 ///
 /// The first form lets the expected type reach the parts of the value. The second is for where
 /// rustc would find our call unreachable, and would tell the user so: there, it is allowed to be,
@@ -73,9 +70,10 @@ fn end(last: Option<Piece>, exits: &mut Exits<'_>) -> TokenStream {
     let Some(last) = last else {
         return exits.value(&ours!(()));
     };
-    let form = match &last {
-        Piece::Statement(statement) | Piece::Completed(statement) => tail::form(statement),
-        Piece::Raw(_) => Form::Uncertain,
+    let (form, broken) = match &last {
+        Piece::Statement(statement) => (tail::form(statement), false),
+        Piece::Completed(statement) => (tail::form(statement), true),
+        Piece::Raw(_) => (Form::Uncertain, true),
     };
     let last = last.print(exits);
     match form {
@@ -85,9 +83,19 @@ fn end(last: Option<Piece>, exits: &mut Exits<'_>) -> TokenStream {
             ours!(#last #value)
         }
         Form::Uncertain => {
-            let value = exits.value(&ours!(value));
+            // Where a value of the wrong type is reported, and the end of a broken statement.
+            let place = last.clone().into_iter().last().map_or_else(Span::mixed_site, |tree| ours_at(tree.span()));
+            let block = quote_spanned!(place=> { #last });
+            let value = if broken {
+                // Whatever rustc makes of it is not to be reported as well.
+                ours!(::core::unreachable!())
+            } else {
+                Ident::new("value", place).into_token_stream()
+            };
+            let value = exits.value(&value);
             ours! {
-                let value = { #last };
+                #[allow(clippy::diverging_sub_expression)]
+                let value = #block;
                 #[allow(unreachable_code)]
                 #value
             }

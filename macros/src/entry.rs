@@ -13,6 +13,7 @@ use syn::{Attribute, FnArg, ReturnType, Safety, Signature, Token, Visibility};
 
 use crate::errors::Errors;
 use crate::options::{self, Options};
+use crate::ours_at;
 
 /// Input: `async fn main() -> trio::Result { … }`
 /// Output, shortened:
@@ -69,17 +70,17 @@ pub(crate) fn test(options: TokenStream, item: TokenStream) -> TokenStream {
     }
 
     let inner = function.inner_name();
-    let body = match function.signature.inputs.first() {
+    let (clock, body) = match function.signature.inputs.first() {
         Some(FnArg::Typed(clock)) => {
             // The user's type: that is what is wrong when it is not the clock's.
             let argument = quote_spanned!(ours_at(clock.ty.span())=> clock);
-            ours!(|clock| #inner(#argument))
+            (ours!(.mock_clock(true)), ours!(|clock| #inner(#argument)))
         }
-        _ => ours!(|_| #inner()),
+        _ => (TokenStream::new(), ours!(|_| #inner())),
     };
     let name = function.signature.ident.unraw().to_string();
     let name = ours!(::core::concat!(::core::module_path!(), "::", #name));
-    let run = ours!(#krate::__private::run_test(#name, #krate::__private::TestOptions::new() #calls, #body));
+    let run = ours!(#krate::__private::run_test(#name, #krate::__private::TestOptions::new() #clock #calls, #body));
     let run = function.at_output(&run);
     let (head, idle) = if errors.is_empty() {
         (function.head(&function.signature.output.to_token_stream()), TokenStream::new())
@@ -180,8 +181,4 @@ impl Function {
 
 fn is_test(attr: &Attribute) -> bool {
     attr.path().segments.last().is_some_and(|last| last.ident == "test")
-}
-
-fn ours_at(place: Span) -> Span {
-    Span::mixed_site().located_at(place)
 }

@@ -13,7 +13,7 @@ use syn::{Attribute, Block, Expr, Item, Label, Lifetime, Macro, Pat, Path, Stmt,
 use crate::errors::Errors;
 use crate::header::Call;
 use crate::kind::Kind;
-use crate::lower;
+use crate::{lower, ours_at};
 
 /// One exit, in the order of the source.
 pub(crate) struct Exit {
@@ -46,10 +46,15 @@ impl Exit {
         matches!(self.kind, ExitKind::Question)
     }
 
-    /// The exit itself, to be done where the block stands; `value` is what it carries.
-    pub(crate) fn again(&self, value: &Ident) -> Expr {
+    /// The variable for what it carries.
+    pub(crate) fn value(&self) -> Ident {
+        Ident::new("value", ours_at(self.span))
+    }
+
+    /// The exit itself, to be done where the block stands, with the variable `value` if it carries one.
+    pub(crate) fn again(&self) -> Expr {
         let span = ours_at(self.span);
-        let value = self.carries.then_some(value);
+        let value = self.carries.then(|| self.value());
         let tokens = match &self.kind {
             ExitKind::Return => quote_spanned!(span=> return #value),
             ExitKind::Break(label) => quote_spanned!(span=> break #label #value),
@@ -125,7 +130,7 @@ impl<'a> Exits<'a> {
     /// What the closure returns for this value at its end.
     pub(crate) fn value(&self, value: &TokenStream) -> TokenStream {
         let Names { exit, witness } = &self.names;
-        self.outcome(&ours!(#exit::tie(#witness, #exit::Value(#value))))
+        self.outcome(&ours!(#exit::tie(#witness, #exit::Value { value: #value })))
     }
 
     /// What the closure returns for one of its exits.
@@ -173,7 +178,7 @@ impl<'a> Exits<'a> {
     }
 
     /// Input: `return Err(e)`
-    /// Output: `return __TrioExit0::tie(witness0, __TrioExit0::At0(Err(e)))`
+    /// Output: `return __TrioExit0::tie(witness0, __TrioExit0::At0 { value: Err(e) })`
     ///
     /// `tie` does nothing; through it the type that the place outside expects reaches the value.
     fn leave(&mut self, kind: ExitKind, value: Option<&Expr>, attrs: &[Attribute], span: Span) -> Expr {
@@ -181,7 +186,7 @@ impl<'a> Exits<'a> {
         let Names { exit, witness } = &self.names;
         let span = ours_at(span);
         let made = match value {
-            Some(value) => ours!(#exit::tie(#witness, #exit::#variant(#value))),
+            Some(value) => ours!(#exit::tie(#witness, #exit::#variant { value: #value })),
             None => ours!(#exit::tie(#witness, #exit::#variant)),
         };
         let outcome = self.outcome(&made);
@@ -189,14 +194,14 @@ impl<'a> Exits<'a> {
     }
 
     /// Input: `read()?`
-    /// Output: `match Try::branch(read()) { Continue(value) => value, Break(value) => return __TrioExit0::At0(value) }`
+    /// Output: `match Try::branch(read()) { Continue(value) => value, Break(value) => return __TrioExit0::At0 { value } }`
     ///
     /// The match begins and ends where the user's expression does, so that whatever is wrong with
     /// its value is reported there, and not at the whole block.
     fn question(&mut self, operand: &Expr, attrs: &[Attribute], mark: Span) -> Expr {
         let variant = self.note(ExitKind::Question, true, mark);
         let (krate, exit) = (self.krate, &self.names.exit);
-        let outcome = self.outcome(&ours!(#exit::#variant(value)));
+        let outcome = self.outcome(&ours!(#exit::#variant { value }));
         let span = ours_at(mark);
         // The path is the user's question mark: that is where an operand of the wrong type is reported.
         let branch = quote_spanned!(span=> #krate::__private::Try::branch);
@@ -393,11 +398,6 @@ impl Exits<'_> {
             _ => visit_mut::visit_expr_mut(self, expr),
         }
     }
-}
-
-/// A span of ours at the user's place: errors point there, lints do not take it for user code.
-fn ours_at(place: Span) -> Span {
-    Span::mixed_site().located_at(place)
 }
 
 /// The predicate of the `#[cfg(…)]` among these attributes.

@@ -5,7 +5,7 @@
 //! What each of them means is documented there.
 
 use proc_macro::TokenStream;
-use proc_macro2::{TokenStream as TokenStream2, TokenTree};
+use proc_macro2::{Span, TokenStream as TokenStream2, TokenTree};
 
 use crate::errors::Errors;
 use crate::header::Call;
@@ -63,6 +63,11 @@ block_macros! {
     __fail_after: FailAfter,
     __fail_at: FailAt,
     __shield: Shield,
+}
+
+/// A span of ours at the user's place: errors point there, lints do not take it for user code.
+fn ours_at(place: Span) -> Span {
+    Span::mixed_site().located_at(place)
 }
 
 /// Expands a block macro whose input begins with the path of the runtime in brackets.

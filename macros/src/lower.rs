@@ -1,12 +1,15 @@
 //! From the model of a block macro to the block it stands for.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote_spanned};
+use syn::spanned::Spanned;
 use syn::visit_mut::VisitMut;
 use syn::{Expr, Type};
 
 use crate::body;
 use crate::errors::Errors;
 use crate::exits::{Exit, Exits, Names};
+use crate::ours_at;
 use crate::header::Call;
 use crate::kind::{Kind, Shape};
 use crate::typed;
@@ -26,20 +29,21 @@ use crate::typed;
 ///         None => {
 ///             let witness0 = PhantomData;
 ///             let exit = nursery(__TrioExit0::body(
-///                 async |n| __TrioExit0::tie(witness0, __TrioExit0::Value({
+///                 async |n| {
 ///                     n.start_soon(f());
-///                     return __TrioExit0::tie(witness0, __TrioExit0::At0(1))
-///                 })),
-///                 match none.map(__TrioExit0::Value) {
-///                     Some(__TrioExit0::At0(value)) => return value,
+///                     let value = { return __TrioExit0::tie(witness0, __TrioExit0::At0 { value: 1 }) };
+///                     __TrioExit0::tie(witness0, __TrioExit0::Value { value })
+///                 },
+///                 match none.map(|value| __TrioExit0::Value { value }) {
+///                     Some(__TrioExit0::At0 { value }) => return value,
 ///                     probe => probe,
 ///                 },
 ///                 witness0,
 ///             )).await;
-///             enum __TrioExit0<V, At0> { Value(V), At0(At0) }
+///             enum __TrioExit0<V, At0> { Value { value: V }, At0 { value: At0 } }
 ///             match exit {
-///                 __TrioExit0::Value(value) => value,
-///                 __TrioExit0::At0(value) => return value,
+///                 __TrioExit0::Value { value } => value,
+///                 __TrioExit0::At0 { value } => return value,
 ///             }
 ///         }
 ///     }
@@ -69,10 +73,14 @@ pub(crate) fn block(
         Kind::TryNursery => typed::pin(body, &parameters[0]),
         _ => body,
     };
+    // What rustc says about the closure as a whole is about the nursery's name, or the body.
+    let place = parameters.iter().map(ToTokens::to_token_stream).chain([body.clone()]).flatten().next();
+    let place = place.map_or_else(Span::mixed_site, |tree| ours_at(tree.span()));
     let mut exits = Exits::new(krate, depth, kind);
     let body = body::rewrite(body, &mut exits);
     let witness = &exits.names.witness;
-    let closure = ours!(async #capture |#(#parameters),*| { #body });
+    let bars = quote_spanned!(place=> |#(#parameters),*|);
+    let closure = quote_spanned!(place=> async #capture #bars { #body });
 
     let again = exits.found.iter().map(|exit| done_again(exit, outer.as_deref_mut())).collect();
     let shape = kind.shape(scoped);
@@ -104,7 +112,7 @@ pub(crate) fn block(
 
 /// What a match arm for one exit does: the exit again, as part of the body around, if there is one.
 fn done_again(exit: &Exit, outer: Option<&mut Exits<'_>>) -> Expr {
-    let mut expr = exit.again(&Ident::new("value", Span::mixed_site()));
+    let mut expr = exit.again();
     if let Some(outer) = outer {
         outer.under(exit.cfg.clone(), |outer| outer.visit_expr_mut(&mut expr));
     }
@@ -132,7 +140,10 @@ impl Lowering<'_> {
         let error = ours!(#krate::BoxError);
         let result = match (self.kind, result) {
             (Kind::TryNursery, None) => ours!(::core::option::Option::<::core::result::Result<_, #error>>::None),
-            (_, Some(result)) => ours!(::core::option::Option::<#result>::None),
+            (_, Some(result)) => {
+                let place = ours_at(result.span());
+                quote_spanned!(place=> ::core::option::Option::<#result>::None)
+            }
             (_, None) => TokenStream::new(),
         };
         let body = ours!(#exit::body(#closure, #probe, #witness, #result));
@@ -162,13 +173,15 @@ impl Lowering<'_> {
         let arms: Vec<_> = arms
             .map(|(Exit { variant, cfg, .. }, again)| {
                 let cfg = cfg.as_ref().map(|cfg| ours!(#[cfg(#cfg)]));
-                ours!(#cfg ::core::option::Option::Some(#exit::#variant(value)) => #again,)
+                ours!(#cfg ::core::option::Option::Some(#exit::#variant { value }) => #again,)
             })
             .collect();
+        // The value's type can be `!`.
+        let none = ours!(none.map(|value| { #[allow(unreachable_code)] #exit::Value { value } }));
         if arms.is_empty() {
-            ours!(none.map(#exit::Value))
+            none
         } else {
-            ours!(match none.map(#exit::Value) { #(#arms)* probe => probe })
+            ours!(match #none { #(#arms)* probe => probe })
         }
     }
 
@@ -176,7 +189,7 @@ impl Lowering<'_> {
     fn items(&self) -> TokenStream {
         let Self { krate, names: Names { exit, .. }, .. } = self;
         let variants = self.exits.iter().map(|Exit { variant, carries, .. }| {
-            let value = carries.then(|| ours!((#variant)));
+            let value = carries.then(|| ours!({ value: #variant }));
             ours!(#variant #value)
         });
         let carried = self.exits.iter().filter(|exit| exit.carries).map(|exit| &exit.variant);
@@ -188,7 +201,7 @@ impl Lowering<'_> {
                 impl #generics #krate::__private::BodyExit for #exit #generics {
                     fn is_error(&self) -> bool {
                         match self {
-                            #(Self::#errors(..) => true,)*
+                            #(Self::#errors { .. } => true,)*
                             _ => false,
                         }
                     }
@@ -196,7 +209,7 @@ impl Lowering<'_> {
             }
         });
         ours! {
-            enum #exit #generics { Value(V), #(#variants),* }
+            enum #exit #generics { Value { value: V }, #(#variants),* }
             impl #generics #exit #generics {
                 fn tie(_: ::core::marker::PhantomData<Self>, exit: Self) -> Self { exit }
                 #body
@@ -245,21 +258,25 @@ impl Lowering<'_> {
     fn ends(&self) -> TokenStream {
         let (exit, shape) = (&self.names.exit, self.shape);
         let value = ours!(value);
-        let end = shape.around(&ours!(#exit::Value(value)));
+        // The last thing in a loop, a `continue` looks idle; it is not when it is one exit of several.
+        let allow = ours!(#[allow(clippy::needless_continue)]);
+        let end = shape.around(&ours!(#exit::Value { value }));
         let around = shape.around(&value);
-        let arms = self.exits.iter().zip(&self.again).map(|(Exit { variant, carries, cfg, .. }, again)| {
-            let pattern = |value: Option<&TokenStream>| shape.around(&match value {
-                Some(value) => ours!(#exit::#variant(#value)),
-                None => ours!(#exit::#variant),
-            });
-            let taken = pattern(carries.then_some(&value));
+        let arms = self.exits.iter().zip(&self.again).map(|(one, again)| {
+            let Exit { variant, carries, cfg, .. } = one;
+            let pattern = |bind: TokenStream| {
+                let bind = carries.then(|| ours!({ value: #bind }));
+                shape.around(&ours!(#exit::#variant #bind))
+            };
+            let taken = pattern(one.value().to_token_stream());
             match cfg {
-                None => ours!(#taken => #again,),
+                None => ours!(#allow #taken => #again,),
                 Some(cfg) => {
                     // Compiled out, the exit leaves nothing behind that says what it carries.
-                    let absent = pattern(carries.then_some(&ours!(())));
+                    let absent = pattern(ours!(()));
                     ours! {
                         #[cfg(#cfg)]
+                        #allow
                         #taken => #again,
                         #[cfg(not(#cfg))]
                         #absent => ::core::unreachable!(),

@@ -2,6 +2,8 @@
 //!
 //! Only the type checker knows for sure. What is certain here is what no type can change: that a
 //! tuple is a tuple. A wrong answer costs little: see [`Form`].
+//!
+//! What may be half typed at its end, and then looks like a field, is never certain.
 
 use syn::{Block, Expr, ExprPath, Macro, Stmt};
 
@@ -39,7 +41,6 @@ fn is_certain(expr: &Expr) -> bool {
         | Expr::Binary(_)
         | Expr::Cast(_)
         | Expr::Closure(_)
-        | Expr::Field(_)
         | Expr::ForLoop(_)
         | Expr::Index(_)
         | Expr::Lit(_)

@@ -61,7 +61,7 @@ where
     F::Output: Termination,
 {
     let (output, interrupted) = options.builder.run_interruptible(main);
-    let code = output.map_or(ExitCode::from(INTERRUPTED), Termination::report);
+    let code = output.map_or_else(|| ExitCode::from(INTERRUPTED), Termination::report);
     if interrupted { ExitCode::from(INTERRUPTED) } else { code }
 }
 

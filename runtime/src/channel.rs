@@ -383,7 +383,6 @@ impl<T> std::error::Error for TrySendError<T> {}
 
 /// Receiving failed: the channel is empty, and every sender is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct EndOfChannel;
 
 impl fmt::Display for EndOfChannel {

@@ -1,4 +1,113 @@
-//! Structured concurrency.
+//! Structured concurrency: every task has a parent, a block ends only when its tasks have ended, and no error is lost.
+//!
+//! This is Python [Trio](https://trio.readthedocs.io/)'s idea of concurrency in Rust. Tasks live in *nurseries*; they may
+//! borrow from the function that opened the nursery; whatever runs can be cancelled from outside, with a deadline or
+//! without. One run uses one thread, so nothing has to be `Send` or `'static`, and `Rc`, `Cell` and plain references do.
+//!
+//! ```
+//! use std::cell::RefCell;
+//! use std::time::Duration;
+//!
+//! async fn fetch(page: u32, found: &RefCell<Vec<u32>>) -> trio::Result {
+//!     trio::sleep(Duration::from_millis(5)).await; // a request, for real
+//!     found.borrow_mut().push(page);
+//!     Ok(())
+//! }
+//!
+//! #[trio::main]
+//! async fn main() -> trio::Result {
+//!     let found = RefCell::new(Vec::new());
+//!     trio::try_nursery! { |n|
+//!         for page in 1..=3 {
+//!             n.start_soon(fetch(page, &found)); // borrows from `main`
+//!         }
+//!     }?; // here all three have ended; an error of any of them has come out
+//!     assert_eq!(found.into_inner().len(), 3);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # If you know async Rust, but not Trio
+//!
+//! **Nurseries instead of `spawn`.** [`nursery!`] and [`try_nursery!`] open a nursery and run a block in it. Tasks are
+//! started with [`start_soon`](Nursery::start_soon) on the nursery, which can be handed to functions and to tasks, so that
+//! they can start more. Control leaves the block when the block and *all* tasks have ended, by whichever way: its end, `?`,
+//! `return`, a panic, a cancellation. So a function that has returned has left nothing running.
+//!
+//! | task | use |
+//! | --- | --- |
+//! | nothing comes back | [`start_soon`](Nursery::start_soon) |
+//! | its value is wanted | [`spawn`](Nursery::spawn), then [`join`](TaskHandle::join) the handle |
+//! | its value is wanted, and it may fail | [`try_spawn`](Nursery::try_spawn): the error goes to the nursery |
+//! | the others must wait until it is ready | [`start`](Nursery::start), with a [`TaskStatus`] |
+//! | it serves the others, and goes when they have gone | [`start_daemon`](Nursery::start_daemon) |
+//!
+//! **Errors go to the parent.** In [`try_nursery!`] tasks may return `Err`. The first error cancels the other tasks; when
+//! all have ended, the block's value is an [`ErrorGroup`] of everything that went wrong, printed as a tree with names and
+//! places. A panic does the same, and then goes on in the parent.
+//!
+//! **Borrowing.** A task may borrow what was there before the nursery. Two rules follow, and they are the first that
+//! newcomers meet:
+//!
+//! * Pass arguments to an `async fn`, as `fetch(page, &found)` above. An inline `async move { … }` block must name what it
+//!   borrows first, or it takes it away: `let found = &found;`.
+//! * A task can't borrow the locals of the nursery's own *body*, which end before the task does (error E0373, as in
+//!   [`std::thread::scope`]): declare them before the nursery.
+//!
+//! **Cancel scopes instead of timeouts and tokens.** A scope is put around code; when it is cancelled, by its deadline or
+//! through its [`CancelHandle`], all code in it, and all tasks of all nurseries in it, are dropped where they wait.
+//!
+//! ```
+//! use std::time::Duration;
+//! # trio::run(async {
+//! let answer = trio::move_on_after!(Duration::from_millis(10), {
+//!     trio::sleep_forever().await;
+//! });
+//! assert!(answer.is_none());
+//! # });
+//! ```
+//!
+//! [`move_on_after!`] gives an `Option`, [`fail_after!`] a `Result`, [`cancel_scope!`] a handle to cancel by hand. The
+//! macros are blocks, in which `?`, `return` and `break` mean what they mean in any block; [`move_on_after`],
+//! [`CancelScope::run`] and so on are the same as functions. Deadlines nest: the earliest counts.
+//!
+//! **Checkpoints.** A cancellation takes effect only at a *checkpoint*: an `.await` of an operation of this crate, each of
+//! which says so. There the code is simply dropped: `Drop` is the clean-up, [`finally`] is for clean-up that has to wait,
+//! and [`shield`] (or [`shield!`]) is for what must not be interrupted. An operation that was cancelled has had no effect; the
+//! few exceptions, such as `send_all`, say so. Every operation is also a point where other tasks get their turn; a task
+//! may complete a few that need not wait in a row ([`Builder::checkpoint_budget`]). Put [`checkpoint`] into long loops
+//! that only compute.
+//!
+//! **Foreign futures** work: `join!`, `select!`, channels of other crates and so on, as long as they need no runtime of
+//! their own. What foreign code drops is dropped, shielded or not.
+//!
+//! **Tests** are `#[trio::test]` functions: `autojump` puts them on a virtual clock that jumps to the next deadline when all
+//! tasks wait, `schedules = 100` runs them under that many orders of tasks, and a test in which nothing can ever happen again
+//! fails at once with its task tree. See [`testing`].
+//!
+//! ```
+//! # use std::time::Duration;
+//! #[trio::test(autojump)]
+//! async fn an_hour_passes_at_once() {
+//!     let started = trio::current_time();
+//!     trio::sleep(Duration::from_secs(3600)).await;
+//!     assert_eq!(trio::current_time() - started, Duration::from_secs(3600));
+//! }
+//! ```
+//!
+//! # What is where
+//!
+//! * running: [`run`], [`Builder`], `#[trio::main]`, `#[trio::test]`
+//! * tasks: [`Nursery`], [`TaskHandle`], [`TaskStatus`], [`ErrorGroup`]
+//! * cancellation: [`CancelScope`], [`CancelHandle`], [`CancelReason`], [`finally`], [`current_effective_deadline`]
+//! * time: [`sleep`], [`sleep_until`], [`current_time`], [`Clock`]
+//! * between tasks: [`Event`], [`Lock`], [`open_memory_channel`]
+//! * network: [`net`], [`open_tcp_stream`], [`SendStream`], [`ReceiveStream`]
+//! * for your own primitives: [`lowlevel`]
+//!
+//! # Platforms
+//!
+//! Unix, and tested on Linux. Rust 1.85 or newer.
 #![deny(missing_docs)]
 
 extern crate self as trio;

@@ -7,12 +7,12 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use socket2::SockRef;
 use trio::lowlevel::{notify_closing, wait_readable, wait_writable};
-use trio::{BusyResourceError, ClosedResourceError, Event};
+use trio::{BusyResourceError, CancelScope, ClosedResourceError, Event};
 
 use crate::support::{forever, secs, settle};
 
@@ -53,6 +53,17 @@ fn drain(mut end: &UnixStream) {
 fn failed_with<E: Error + 'static>(result: io::Result<()>) -> bool {
     let error = result.expect_err("the wait should fail");
     error.get_ref().is_some_and(|inner| inner.is::<E>())
+}
+
+/// Polls a wait once, and says whether it is over.
+async fn is_ready(mut wait: Pin<&mut impl Future<Output = io::Result<()>>>) -> bool {
+    match poll_fn(|context| Poll::Ready(wait.as_mut().poll(context))).await {
+        Poll::Ready(result) => {
+            result.unwrap();
+            true
+        }
+        Poll::Pending => false,
+    }
 }
 
 /// A descriptor by its number only, as code from other languages has it.
@@ -359,21 +370,25 @@ async fn a_wait_for_a_number_that_was_closed_does_not_stand_in_the_way_of_the_ne
     until_it_works(async || {
         let (a, b) = pair();
         let number = a.as_raw_fd();
-        trio::nursery! { |n, scope|
-            n.start_soon(async {
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        trio::nursery! { |n|
+            n.start_soon(async move {
                 // It may hang, or end.
-                let _ = wait_readable(&by_number(number)).await;
+                let _ = scope.run(wait_readable(&by_number(number))).await;
             });
             settle().await;
             drop(a);
             let (new, other) = pair_at(number)?;
-            trio::nursery! { |inner|
-                inner.start_soon(async { wait_readable(&new).await.unwrap() });
+            trio::nursery! { |n|
+                n.start_soon(async { trio::fail_after(secs(30), wait_readable(&new)).await.unwrap().unwrap() });
+                settle().await;
+                // The end of the old wait is not that of the new one.
+                handle.cancel();
                 settle().await;
                 (&other).write_all(b"x").unwrap();
             }
-            scope.cancel();
-        };
+        }
         drop(b);
         Some(())
     })
@@ -385,15 +400,62 @@ async fn a_wait_that_is_over_does_not_keep_the_next_one_out() {
     let (a, b) = pair();
     trio::nursery! { |n|
         let mut first = pin!(wait_readable(&a));
-        let begun = poll_fn(|context| Poll::Ready(first.as_mut().poll(context).is_pending())).await;
-        assert!(begun);
+        assert!(!is_ready(first.as_mut()).await);
         (&b).write_all(b"x").unwrap();
         settle().await;
         // The first has been woken, and has not been polled since.
         n.start_soon(async { wait_readable(&a).await.unwrap() });
         settle().await;
-        first.await.unwrap();
+        // Even if another takes its place, and nothing is ready any more, it is over.
+        drain(&a);
+        n.start_soon(async { wait_readable(&a).await.unwrap() });
+        settle().await;
+        assert!(is_ready(first.as_mut()).await);
+        (&b).write_all(b"x").unwrap();
     }
+}
+
+#[trio::test]
+async fn a_wait_that_is_polled_for_nothing_goes_on() {
+    let (a, b) = pair();
+    let mut wait = pin!(wait_readable(&a));
+    for _ in 0..5 {
+        assert!(!is_ready(wait.as_mut()).await);
+        settle().await;
+    }
+    (&b).write_all(b"x").unwrap();
+    wait.await.unwrap();
+}
+
+#[trio::test]
+async fn a_cancelled_wait_is_not_granted_any_more() {
+    let (a, b) = pair();
+    let granted = Cell::new(false);
+    let go = Event::new();
+    trio::nursery! { |n, scope|
+        n.start_soon(async {
+            // The shield keeps the wait from being dropped at once.
+            let mut wait = pin!(wait_readable(&a));
+            let mut shielded = pin!(trio::shield(go.wait()));
+            poll_fn(|context| {
+                if !granted.get() {
+                    granted.set(wait.as_mut().poll(context).is_ready());
+                }
+                shielded.as_mut().poll(context)
+            })
+            .await;
+        });
+        settle().await;
+        scope.cancel();
+        (&b).write_all(b"x").unwrap();
+        trio::shield(async {
+            settle().await;
+            assert!(!granted.get());
+            go.set();
+        })
+        .await;
+    };
+    assert!(!granted.get());
 }
 
 #[trio::test]
@@ -450,7 +512,7 @@ async fn waiting_beside_a_socket_takes_nothing_from_it() {
         client.send_all(b"hello").await.unwrap();
         {
             let mut given_up = pin!(wait_readable(&server));
-            assert!(poll_fn(|context| Poll::Ready(given_up.as_mut().poll(context).is_pending())).await);
+            assert!(!is_ready(given_up.as_mut()).await);
             settle().await;
         }
         assert_eq!(trio::fail_after(secs(30), server.receive_some(&mut buffer)).await.unwrap().unwrap(), 5);

@@ -14,7 +14,7 @@ mod nests;
 mod types;
 
 /// Far longer than any test.
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::new(3600, 0);
 
 /// The error of a body, told apart from every other type.
 #[derive(Debug, PartialEq, Eq)]

@@ -446,6 +446,39 @@ async fn rule_5_a_scope_catches_only_if_nothing_above_it_is_cancelled() {
     assert!(log.lines().is_empty());
 }
 
+#[trio::test(autojump)]
+async fn rule_5_a_scope_catches_as_soon_as_a_shield_cuts_it_off_from_what_is_cancelled_above() {
+    let log = Log::timed();
+    let outer = CancelScope::new();
+    let outer_handle = outer.handle();
+    let middle = CancelScope::new();
+    let middle_handle = middle.handle();
+    let inner = CancelScope::new();
+    let inner_handle = inner.handle();
+    trio::nursery! { |n|
+        n.start_soon(async {
+            let ended = outer.run(middle.run(async {
+                let waits = async {
+                    assert_eq!(inner.run(forever()).await, None);
+                    log.say("inner caught");
+                };
+                futures::future::join(waits, trio::shield(trio::sleep(secs(10)))).await;
+                log.say("all done");
+            }));
+            assert_eq!(ended.await, Some(Some(())));
+        });
+        trio::sleep(secs(1)).await;
+        outer_handle.cancel();
+        inner_handle.cancel();
+        trio::sleep(secs(4)).await;
+        assert!(log.lines().is_empty());
+        middle_handle.set_shield(true);
+    }
+    assert_eq!(log.lines(), ["inner caught at 5", "all done at 10"]);
+    assert!(inner_handle.caught());
+    assert!(!outer_handle.caught());
+}
+
 #[trio::test(schedules = 20)]
 async fn rule_5_an_interrupted_nursery_with_errors_completes_with_them() {
     // A child that fails when the cancellation has come.

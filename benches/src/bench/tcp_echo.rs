@@ -1,8 +1,8 @@
 //! TCP echo on loopback: `n` connections, client and server in one thread, 100 bytes there and back.
 //!
 //! All connections are made first, one after the other; that is not measured. Then every connection gets a serving
-//! and an asking task, and the time runs until all have ended and all connections are closed. Everywhere: no delay of small packets, reads into a
-//! buffer of 1 KiB, the asking side waits for the whole answer.
+//! and an asking task, and the time runs until all have ended and all connections are closed. Everywhere: no delay of
+//! small packets, reads into a buffer of 1 KiB, the asking side waits for the whole answer.
 //!
 //! Two limits show what no runtime can beat: blocking sockets in lock step, which need four system calls a round trip
 //! and never ask whether a socket is ready, and a bare loop over mio's events with a hand-written state per connection.

@@ -66,7 +66,6 @@ pub(crate) fn benchmarks(scale: Scale) -> [Benchmark; 2] {
     let bare = bare.contender("glommio", move || {
         hosts::glommio(on_glommio(yields, bare_yield))
     });
-    let bare = bare.goal("trio", "tokio LocalRuntime", 3.0);
     [own, bare]
 }
 

@@ -42,6 +42,22 @@ impl<E> TaskOutput<E> for Infallible {
     }
 }
 
+/// Gives a name to `!`, for which stable Rust has none outside of signatures.
+trait Returns {
+    type Output;
+}
+
+impl<T> Returns for fn() -> T {
+    type Output = T;
+}
+
+#[expect(private_interfaces, reason = "the trait only spells `!`, and nobody has to name it")]
+impl<E> TaskOutput<E> for <fn() -> ! as Returns>::Output {
+    fn into_outcome(self) -> Result<(), E> {
+        self
+    }
+}
+
 #[diagnostic::do_not_recommend]
 impl<E, X: Into<E>> TaskOutput<E> for Result<(), X> {
     fn into_outcome(self) -> Result<(), E> {
@@ -209,10 +225,10 @@ where
     M: Outputs<F::Output, E>,
 {
     fn poll(&self, context: &mut Context<'_>) -> Poll<Result<(), E>> {
-        // SAFETY: only the child's owner (its nursery, or the `start` call before `started`) calls `poll` and
-        // `drop_future`. It polls through an exclusive borrow of itself and takes the child out of its store
-        // before it drops the future, so neither call can happen while the other is running. Nothing below
-        // moves the future: it is dropped in place.
+        // SAFETY: only the child's owner (its nursery, the `start` call before `started`, or `Core::add` if the nursery
+        // refuses it) calls `poll` and `drop_future`. It polls through an exclusive borrow of itself and takes the child
+        // out of its store before it drops the future, so neither call can happen while the other is running; handles
+        // share the cell, but reach `joinable` only. Nothing below moves the future: it is dropped in place.
         let place = unsafe { self.future() };
         let Some(future) = place else {
             return Poll::Ready(Ok(()));

@@ -82,9 +82,11 @@ impl<E> Core<E> {
         E: 'scope,
     {
         let Birth { child, name, location, daemon } = birth;
-        // SAFETY: only the lifetime changes. The children of this core are dropped by `drop_everything` at the
-        // latest, which the driver calls before `'scope` can end (see `Nursery`), and polled only by the
-        // driver; if the driver is forgotten, they are never touched again.
+        // SAFETY: only the lifetime changes. The children of this core are polled only by the driver, and their futures are
+        // dropped by `drop_everything` at the latest, which the driver's destructor calls; both happen before `'scope`
+        // ends, since the driver borrows the nursery, which `'scope` is a borrow of. `drop_everything` leaves no child
+        // behind even if destructors panic, and the driver exists before the body can start the first one. If the driver
+        // is forgotten, the children are never touched again.
         let child: AnyChild<E> = unsafe { std::mem::transmute::<Rc<dyn Child<E> + 'scope>, AnyChild<E>>(child) };
         let mut child = Some(child);
         let started = context::try_with(|run| {

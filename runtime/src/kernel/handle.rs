@@ -133,7 +133,7 @@ impl CancelHandle {
             State::Unbound(Settings { cancelled, .. }) | State::Exited(Remains { cancelled, .. }) => {
                 let reason = || {
                     let task = context::try_with(|run| run.tree.task_name(run.current()));
-                    Rc::new(reason.from_task(task.flatten()))
+                    Rc::new(reason.in_task(task.flatten()))
                 };
                 cancelled.get_or_insert_with(reason);
                 return;

@@ -251,7 +251,7 @@ impl Header {
     /// A task's name.
     pub(crate) fn name(&self) -> Cow<'static, str> {
         let made = self.details.borrow().as_ref().and_then(|details| details.name.clone());
-        made.map_or(Cow::Borrowed(self.name.get()), Cow::Owned)
+        made.map_or_else(|| Cow::Borrowed(self.name.get()), Cow::Owned)
     }
 
     /// Where a task was spawned, or a nursery opened.

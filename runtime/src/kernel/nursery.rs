@@ -217,6 +217,17 @@ impl<E> fmt::Debug for Nursery<'_, '_, E> {
 }
 
 /// A nursery with the name for the next task: see [`Nursery::named`].
+///
+/// Tasks that are started through it may borrow as much as those of the nursery itself, and no more:
+///
+/// ```compile_fail,E0373
+/// trio::run(async {
+///     trio::nursery! { |n|
+///         let local = 5;
+///         n.named("reader").start_soon(async { println!("{local}") });
+///     }
+/// });
+/// ```
 #[must_use = "a name does nothing by itself: start a task with it"]
 pub struct Named<'scope, E = Infallible> {
     core: &'scope Core<E>,
@@ -387,7 +398,7 @@ fn of_result<T, E>(result: Result<T, E>) -> Verdict<T, E> {
 }
 
 /// What the block macros expand to: see their documentation.
-pub mod expansion {
+pub(crate) mod expansion {
     use super::*;
 
     /// How a block was left.

@@ -336,7 +336,6 @@ impl Side {
 
 /// Another task is waiting for the same thing: only one can at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct BusyResourceError;
 
 impl fmt::Display for BusyResourceError {
@@ -349,7 +348,6 @@ impl std::error::Error for BusyResourceError {}
 
 /// You closed it: the resource that the operation was to use is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct ClosedResourceError;
 
 impl fmt::Display for ClosedResourceError {

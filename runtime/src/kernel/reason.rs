@@ -66,7 +66,7 @@ impl CancelReason {
         self
     }
 
-    pub(crate) fn from_task(mut self, task: Option<Cow<'static, str>>) -> Self {
+    pub(crate) fn in_task(mut self, task: Option<Cow<'static, str>>) -> Self {
         self.task = task;
         self
     }

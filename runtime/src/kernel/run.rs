@@ -119,7 +119,7 @@ impl Run {
         self.change(|tree, effects| {
             let task = tree.task_name(self.current.get());
             if let Some(node) = tree.get(id) {
-                tree.cancel(node, || reason.from_task(task), effects);
+                tree.cancel(node, || reason.in_task(task), effects);
             }
         });
     }

@@ -317,7 +317,6 @@ pub fn move_on_at<F: Future>(deadline: Instant, future: F) -> impl Future<Output
 
 /// A time limit set by [`fail_after`] or [`fail_at`] ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct TooSlowError;
 
 impl fmt::Display for TooSlowError {

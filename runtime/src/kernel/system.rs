@@ -39,7 +39,6 @@ pub(crate) struct Queue {
 
 /// The run has ended, or is about to: no system task can be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct NurseryClosedError;
 
 impl std::fmt::Display for NurseryClosedError {

@@ -23,7 +23,6 @@ pub struct TaskHandle<'scope, T> {
 
 /// A task ended without a value: it was cancelled, or it failed or panicked and its nursery has the error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Cancelled;
 
 impl fmt::Display for Cancelled {

@@ -86,7 +86,6 @@ impl fmt::Debug for Token {
 
 /// The run that a [`Token`] belongs to has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct RunFinishedError;
 
 impl fmt::Display for RunFinishedError {

@@ -33,7 +33,7 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// result; the other attempts are cancelled.
 ///
 /// A checkpoint. Cancelled or dropped, it leaves no connection behind; a name lookup that is under way is left to its
-/// thread. There is no time limit: see [`fail_after`](crate::fail_after).
+/// thread. There is no time limit: see [`fail_after`](crate::fail_after()).
 ///
 /// # Errors
 ///

@@ -9,7 +9,6 @@ use crate::kernel::checkpoint::{checkpoint_if_cancelled, schedule_point};
 
 /// An operation could not complete without waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct WouldBlock;
 
 impl fmt::Display for WouldBlock {
@@ -73,17 +72,12 @@ impl<T> Lock<T> {
     /// already goes to the next.
     pub async fn lock(&self) -> LockGuard<'_, T> {
         checkpoint_if_cancelled().await;
-        let guard = match self.try_lock() {
-            Ok(guard) => {
-                schedule_point().await;
-                guard
-            }
-            Err(WouldBlock) => {
-                self.waiters.wait((), |_| self.take(), |()| self.release()).await;
-                self.guard()
-            }
-        };
-        guard
+        if let Ok(guard) = self.try_lock() {
+            schedule_point().await;
+            return guard;
+        }
+        self.waiters.wait((), |_| self.take(), |()| self.release()).await;
+        self.guard()
     }
 
     /// Takes the lock if it is free. Not a checkpoint.

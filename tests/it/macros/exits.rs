@@ -201,7 +201,6 @@ macro_rules! exits_of {
 exits_of! {
     nursery: nursery[|_n|], |value| value;
     scoped_nursery: nursery[|_n, _scope|], Option::unwrap;
-    owning_nursery: nursery[|_n|], |value| value;
     try_nursery: try_nursery[|_n|], Result::unwrap;
     scoped_try_nursery: try_nursery[|_n, _scope|], |value: Result<Option<_>, _>| value.unwrap().unwrap();
     cancel_scope: cancel_scope[|_scope|], Option::unwrap;

@@ -40,7 +40,23 @@ fn fresh_programs_do_what_python_trio_does() {
         vectors.len(),
         begin.elapsed()
     );
-    let differences = compare(&vectors, &Plan::new(8));
+    assert!(!vectors.is_empty(), "the generator gave nothing");
+    let mut differences = compare(&vectors, &Plan::new(8));
+    if !differences.is_empty() {
+        // The generator tries fewer schedules than trio has, so a rare program depends on the schedule after all.
+        let mut oracle = python.oracle();
+        differences.retain(|difference| {
+            let program = &vectors[difference.vector].program;
+            let counts = oracle.ask(program).is_some();
+            if !counts {
+                println!(
+                    "left out, it depends on the schedule in Python, too: {}",
+                    program.id
+                );
+            }
+            counts
+        });
+    }
     let mut failures = report(&vectors, &differences);
     for difference in differences.iter().take(3) {
         let small = minimise(

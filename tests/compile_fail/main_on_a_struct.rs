@@ -1,0 +1,6 @@
+//! The attribute goes on a function.
+
+#[trio::main]
+struct Main;
+
+fn main() {}
