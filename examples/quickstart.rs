@@ -63,19 +63,12 @@ async fn main() -> trio::Result<ExitCode> {
 
     // After Ctrl-C nobody comes here: `main` itself was cancelled.
     if in_time.is_none() {
-        say(format!(
-            "{:5} ms  the deadline cancelled what was left",
-            report.milliseconds()
-        ));
+        say(format!("{:5} ms  the deadline cancelled what was left", report.milliseconds()));
     }
     report.print();
     // Of the site's own pages some fail on purpose.
     let complete = arguments.is_empty() || report.is_complete();
-    Ok(if complete {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Reads one address from the command line; the error is for the person who typed it.
@@ -142,29 +135,19 @@ impl Drop for Visit<'_> {
         let (url, took, now) = (self.url, self.began.elapsed(), self.report.milliseconds());
         match &self.outcome {
             Outcome::Answered(page) => {
-                say(format!(
-                    "{now:5} ms  end       {url}: {} {}, {} bytes",
-                    page.status, page.reason, page.bytes
-                ));
+                say(format!("{now:5} ms  end       {url}: {} {}, {} bytes", page.status, page.reason, page.bytes));
             }
             Outcome::Failed(error) => say(format!("{now:5} ms  failed    {url}: {error}")),
             Outcome::Cancelled => say(format!("{now:5} ms  cancelled {url}")),
         }
         let outcome = mem::replace(&mut self.outcome, Outcome::Cancelled);
-        self.report.rows.borrow_mut().push(Row {
-            url: url.to_string(),
-            outcome,
-            took,
-        });
+        self.report.rows.borrow_mut().push(Row { url: url.to_string(), outcome, took });
     }
 }
 
 impl Report {
     fn new() -> Self {
-        Self {
-            began: Instant::now(),
-            rows: RefCell::default(),
-        }
+        Self { began: Instant::now(), rows: RefCell::default() }
     }
 
     /// How long the program has been running.
@@ -175,40 +158,26 @@ impl Report {
     /// Says that a page is asked for. The visit ends when the guard that comes back is dropped.
     fn start<'a>(&'a self, url: &'a Url) -> Visit<'a> {
         say(format!("{:5} ms  start     {url}", self.milliseconds()));
-        Visit {
-            report: self,
-            url,
-            began: Instant::now(),
-            outcome: Outcome::Cancelled,
-        }
+        Visit { report: self, url, began: Instant::now(), outcome: Outcome::Cancelled }
     }
 
     /// Whether all pages were had.
     fn is_complete(&self) -> bool {
-        self.rows
-            .borrow()
-            .iter()
-            .all(|row| matches!(&row.outcome, Outcome::Answered(page) if page.status < 400))
+        self.rows.borrow().iter().all(|row| matches!(&row.outcome, Outcome::Answered(page) if page.status < 400))
     }
 
     /// Prints the closing table. What concurrency saved is the difference of its last two numbers.
     fn print(&self) {
         let rows = self.rows.borrow();
         let width = rows.iter().map(|row| row.url.len()).max().unwrap_or(0);
-        say(format!(
-            "\n{:width$}  {:>9}  {:>8}  {:>6}",
-            "URL", "status", "bytes", "ms"
-        ));
+        say(format!("\n{:width$}  {:>9}  {:>8}  {:>6}", "URL", "status", "bytes", "ms"));
         for Row { url, outcome, took } in rows.iter() {
             let (status, bytes) = match outcome {
                 Outcome::Answered(page) => (page.status.to_string(), page.bytes.to_string()),
                 Outcome::Failed(_) => ("failed".to_owned(), "-".to_owned()),
                 Outcome::Cancelled => ("timed out".to_owned(), "-".to_owned()),
             };
-            say(format!(
-                "{url:width$}  {status:>9}  {bytes:>8}  {:>6}",
-                took.as_millis()
-            ));
+            say(format!("{url:width$}  {status:>9}  {bytes:>8}  {:>6}", took.as_millis()));
         }
         let total = self.milliseconds();
         let sum: Duration = rows.iter().map(|row| row.took).sum();

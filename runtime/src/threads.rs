@@ -27,9 +27,7 @@ use crate::kernel::token::Counted;
 /// # Errors
 ///
 /// If the system refuses another thread.
-pub(crate) async fn run_abandonable<T: Send + 'static>(
-    call: impl FnOnce() -> T + Send + 'static,
-) -> io::Result<T> {
+pub(crate) async fn run_abandonable<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     // A thread is not worth starting for somebody who won't wait for it.
     checkpoint_if_cancelled().await;
     let place = Arc::new(Place::default());
@@ -186,10 +184,7 @@ impl Cache {
             }
             drop(idle);
             // Somebody took it out of the cache just now, and is about to give it a job.
-            job = worker
-                .comes
-                .wait_while(worker.job(), |job| job.is_none())
-                .unwrap_or_else(PoisonError::into_inner);
+            job = worker.comes.wait_while(worker.job(), |job| job.is_none()).unwrap_or_else(PoisonError::into_inner);
         }
         job.take()
     }

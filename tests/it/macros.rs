@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+mod attributes;
 mod children;
 mod exits;
 mod forms;

@@ -56,6 +56,8 @@ pub(crate) struct Driver<'a, B: Future, X, E> {
     error_exit: bool,
     /// Keeps ancestors from dropping the nursery: children that must still be polled, or its last yield.
     held: bool,
+    /// All has ended, and the other tasks have had a turn since.
+    yielded: bool,
 }
 
 impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
@@ -83,6 +85,7 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
             value: None,
             error_exit: false,
             held: false,
+            yielded: false,
         };
         match catch_unwind(AssertUnwindSafe(body)) {
             Ok(body) => driver.body = Some(body),
@@ -241,7 +244,7 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
     }
 
     /// How far the nursery has come. Also sees to what must happen before its end.
-    fn progress(&self, run: &Run, nursery: Node, body_had_ended: bool) -> Progress {
+    fn progress(&self, run: &Run, nursery: Node) -> Progress {
         let core = self.core;
         if self.body_node.is_some() || core.living.get() > 0 || core.starting.get() > 0 {
             return Progress::Open;
@@ -251,7 +254,7 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
             return Progress::Open;
         }
         // The end of a nursery is a schedule point, but never a cancel point of its own.
-        if body_had_ended || run.take_budget() {
+        if self.yielded || run.take_budget() {
             return Progress::Over;
         }
         run.change(|tree, effects| tree.signal(nursery, effects));
@@ -288,7 +291,6 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
         context: &Context<'_>,
     ) -> Poll<Result<Option<X>, ErrorGroup<E>>> {
         let (nursery, ready) = begin_turn(run, self.core.id, context, "nursery");
-        let body_had_ended = self.body_node.is_none();
         self.as_mut().turn(run, nursery, ready);
         // SAFETY: nothing below moves the body: it is dropped in place.
         let this = unsafe { self.get_unchecked_mut() };
@@ -298,7 +300,8 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
         if nursery.sweep.take() {
             this.sweep(run);
         }
-        let progress = this.progress(run, nursery, body_had_ended);
+        let progress = this.progress(run, nursery);
+        this.yielded = progress == Progress::LastYield;
         this.hold(run, progress == Progress::LastYield || is_unsettled(run, nursery));
         if progress == Progress::Over { this.outcome(run, nursery) } else { Poll::Pending }
     }

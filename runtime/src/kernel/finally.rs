@@ -99,7 +99,11 @@ impl<B: Future, C: Future<Output = ()>> Finally<B, C> {
             // The first panic is the one that goes on; the hook has printed both.
             (Err(_), Left::Panicked(panic)) | (Err(panic), _) => Left::Panicked(panic),
         });
-        run.change(|tree, effects| tree.set_shield(node, true, effects));
+        run.change(|tree, effects| {
+            // What was parked is gone; the clean-up is another matter.
+            node.doomed.set(false);
+            tree.set_shield(node, true, effects);
+        });
     }
 
     fn poll_cleanup(&mut self, run: &Run, node: Node, context: &mut Context<'_>) -> Poll<()> {

@@ -250,9 +250,12 @@ impl CancelHandle {
         };
         context::try_with(|run| {
             run.change(|tree, effects| {
-                if let Some(node) = tree.get(node) {
-                    tree.set_shield(node, shield, effects);
+                let Some(node) = tree.get(node) else { return };
+                // Looks at the deadline first, as Trio's setter does.
+                if node.deadline.get() != NEVER && node.deadline.get() <= run.now() {
+                    tree.cancel(node, || CancelReason::new(CancelSource::Deadline), effects);
                 }
+                tree.set_shield(node, shield, effects);
             });
         });
     }

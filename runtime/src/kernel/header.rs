@@ -97,6 +97,8 @@ pub(crate) struct Header {
     pub(crate) cancelled: Cell<bool>,
     pub(crate) shield: Cell<bool>,
     pub(crate) effective: Cell<bool>,
+    /// What was parked in it when a cancellation came is to be dropped, even if the cancellation is taken back.
+    pub(crate) doomed: Cell<bool>,
     /// In its nursery's ready list.
     pub(crate) queued: Cell<bool>,
     /// Nursery: its owner has been woken since it was last polled.
@@ -109,13 +111,13 @@ pub(crate) struct Header {
     pub(super) guards: Cell<bool>,
     /// Counted in the parent's `holding_children`.
     pub(super) holding: Cell<bool>,
-    /// Task: does not keep its nursery open.
-    pub(crate) daemon: Cell<bool>,
 
     /// Nursery: its children that have been woken, in that order.
     pub(super) first_ready: Cell<Option<Node>>,
     pub(super) last_ready: Cell<Option<Node>>,
     pub(super) ready_len: Cell<u32>,
+    /// Task: does not keep its nursery open.
+    pub(crate) daemon: Cell<bool>,
     pub(crate) timer: Cell<TimerKey>,
     /// Whom to wake when its cancel status changes (or, of a nursery, when a child is ready), if that is one of our own;
     /// otherwise it is among the details.
@@ -167,6 +169,7 @@ impl Header {
             cancelled: Cell::new(false),
             shield: Cell::new(false),
             effective: Cell::new(false),
+            doomed: Cell::new(false),
             queued: Cell::new(false),
             signalled: Cell::new(false),
             sweep: Cell::new(false),
@@ -202,6 +205,7 @@ impl Header {
         self.cancelled.set(false);
         self.shield.set(false);
         self.effective.set(false);
+        self.doomed.set(false);
         self.signalled.set(false);
         self.sweep.set(false);
         self.unwinding.set(false);
@@ -229,13 +233,19 @@ impl Header {
     }
 
     pub(super) fn must_hold(&self) -> bool {
-        self.is_held() || (!self.unwinding.get() && (self.shield.get() || self.guards.get()))
+        self.is_held() || (!self.unwinding.get() && ((self.shield.get() && !self.doomed.get()) || self.guards.get()))
     }
 
     /// Whether what runs in this node is to be dropped now that it is parked.
     #[inline]
     pub(crate) fn may_drop(&self) -> bool {
-        (self.effective.get() || self.unwinding_children.get() > 0) && !self.is_held()
+        (self.is_cancelled() || self.unwinding_children.get() > 0) && !self.is_held()
+    }
+
+    /// Whether operations in this node are cancelled.
+    #[inline]
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.effective.get() || self.doomed.get()
     }
 
     /// Whether the cancellation of something further out reaches the node.

@@ -6,6 +6,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::panic::Location;
 
+use super::checkpoint::schedule_point;
 use super::child::{Forget, Keep, KeepValue, TaskCell, TaskOutput};
 use super::core::{Birth, Core};
 use super::driver::{Catch, Driver, Verdict};
@@ -315,7 +316,13 @@ impl<'scope, E> Named<'scope, E> {
     {
         let status = TaskStatus::new(self.core.id);
         let child = TaskCell::<F, Infallible, Forget>::new(task(status.clone_for_start()));
-        Start::new(self.core, Birth { child, name: self.name, location: Location::caller(), daemon: false }, status)
+        let birth = Birth { child, name: self.name, location: Location::caller(), daemon: false };
+        let start = Start::new(self.core, birth, status);
+        async move {
+            let started = start.await;
+            schedule_point().await;
+            started
+        }
     }
 }
 

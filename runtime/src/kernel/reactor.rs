@@ -25,8 +25,8 @@ use slab::Slab;
 
 use super::checkpoint::{checkpoint_if_cancelled, free_checkpoint};
 use super::context;
-use super::run::{Run, wrong_run};
 use super::header::NodeId;
+use super::run::{Run, wrong_run};
 use super::waker::StoredWaker;
 
 /// How many events one system call can bring.

@@ -47,8 +47,6 @@ pub(crate) struct Run {
     /// The clock may move at any time, not only while the run waits.
     clock_is_virtual: bool,
     epoch: Epoch,
-    /// The node that is being polled.
-    current: Cell<Node>,
     /// How many operations that need not wait the current step may still complete.
     budget: Cell<u32>,
     budget_per_step: u32,
@@ -72,7 +70,6 @@ impl Run {
         let tree = Tree::new(opened.run, opened.slot);
         Self {
             slot: opened.slot,
-            current: Cell::new(tree.root),
             tree,
             opened,
             timers: RefCell::default(),
@@ -117,7 +114,7 @@ impl Run {
     /// Cancels a node, if it is still there, on behalf of the current task.
     pub(crate) fn cancel(&self, id: NodeId, reason: CancelReason) {
         self.change(|tree, effects| {
-            let task = tree.task_name(self.current.get());
+            let task = tree.task_name(self.tree.current.get());
             if let Some(node) = tree.get(id) {
                 tree.cancel(node, || reason.in_task(task), effects);
             }
@@ -137,25 +134,25 @@ impl Run {
     /// The node that is being polled.
     #[inline]
     pub(crate) fn current(&self) -> Node {
-        self.current.get()
+        self.tree.current.get()
     }
 
     /// The name of the node that is being polled.
     #[inline]
     pub(crate) fn current_id(&self) -> NodeId {
-        self.tree.id(self.current.get())
+        self.tree.id(self.tree.current.get())
     }
 
     /// Makes a node the one that is being polled, until the guard is dropped.
     #[inline]
     pub(crate) fn within(&self, node: Node) -> Within<'_> {
-        Within { run: self, previous: self.current.replace(node) }
+        Within { run: self, previous: self.tree.current.replace(node) }
     }
 
     /// Whether the code that is being polled is effectively cancelled.
     #[inline]
     pub(crate) fn is_cancelled_here(&self) -> bool {
-        self.current.get().effective.get()
+        self.tree.current.get().is_cancelled()
     }
 
     // ------------------------------------------------------------------ steps
@@ -387,7 +384,7 @@ pub(crate) struct Within<'run> {
 
 impl Drop for Within<'_> {
     fn drop(&mut self) {
-        self.run.current.set(self.previous);
+        self.run.tree.current.set(self.previous);
     }
 }
 

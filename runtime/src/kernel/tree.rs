@@ -60,6 +60,8 @@ pub(crate) struct Removed {
 pub(crate) struct Tree {
     arena: Arena,
     pub(crate) root: Node,
+    /// The node that is being polled.
+    pub(crate) current: Cell<Node>,
     next_serial: Cell<u64>,
     /// The run's slot, for words.
     slot: u16,
@@ -79,6 +81,7 @@ impl Tree {
         Self {
             arena,
             root,
+            current: Cell::new(root),
             next_serial: Cell::new(2),
             slot,
             root_woken: Cell::new(true),
@@ -116,7 +119,7 @@ impl Tree {
     }
 
     pub(crate) fn is_effective(&self, id: NodeId) -> bool {
-        self.get(id).is_some_and(|node| node.effective.get())
+        self.get(id).is_some_and(|node| node.is_cancelled())
     }
 
     // ------------------------------------------------------------------ shape
@@ -341,16 +344,30 @@ impl Tree {
         if node.shield.replace(shield) == shield {
             return;
         }
-        self.update_holding(node, effects);
         self.refresh(node, effects);
+        self.update_holding(node, effects);
     }
 
-    /// Recomputes `effective` from here down, and wakes whom it concerns. A walk with links instead of recursion,
-    /// since scopes may be nested deeper than the thread's stack is.
+    /// Recomputes `effective` from here down, then wakes whom it concerns: in this order, since whether a task is parked
+    /// counts as it was before.
     fn refresh(&self, start: Node, effects: &mut Effects) {
+        let mut concerned = Vec::new();
+        self.recompute(start, &mut concerned);
+        for (node, changed) in concerned {
+            if changed {
+                self.announce_change(node, effects);
+            } else {
+                self.notify(node, effects);
+            }
+        }
+    }
+
+    /// A walk with links instead of recursion, since scopes may be nested deeper than the thread's stack is. Gathers the
+    /// nodes that are concerned, and whether their own `effective` changed.
+    fn recompute(&self, start: Node, concerned: &mut Vec<(Node, bool)>) {
         let mut at = start;
         loop {
-            let changed = self.refresh_one(at, effects);
+            let changed = self.recompute_one(at, concerned);
             if let Some(child) = at.first_child.get().filter(|_| changed) {
                 at = child;
                 continue;
@@ -370,20 +387,46 @@ impl Tree {
     }
 
     /// Recomputes one node's `effective`; whether it changed.
-    fn refresh_one(&self, node: Node, effects: &mut Effects) -> bool {
+    fn recompute_one(&self, node: Node, concerned: &mut Vec<(Node, bool)>) -> bool {
         let effective = node.cancelled.get() || node.is_cancelled_above();
-        if node.effective.replace(effective) == effective {
-            // Its parent changed, so who catches its cancellation may have changed.
-            if node.cancelled.get() {
-                self.notify(node, effects);
-            }
-            return false;
+        if node.effective.replace(effective) != effective {
+            node.doomed.set(node.doomed.get() || (effective && self.is_parked(node)));
+            concerned.push((node, true));
+            return true;
         }
-        if !effective {
+        // Its parent changed, so who catches its cancellation may have changed.
+        if node.cancelled.get() {
+            concerned.push((node, false));
+        }
+        false
+    }
+
+    /// Whether an operation directly in this node is parked, so that a cancellation which comes now has it: as in Trio,
+    /// where it is delivered to a blocked task at once.
+    fn is_parked(&self, node: Node) -> bool {
+        let poller = |mut node: Node| loop {
+            match (node.kind.get(), node.parent.get()) {
+                (Kind::Task | Kind::Body | Kind::Root, _) | (_, None) => return node,
+                (_, Some(parent)) => node = parent,
+            }
+        };
+        let innermost = || {
+            let mut children = std::iter::successors(node.first_child.get(), |child| child.next_sibling.get());
+            children.all(|child| matches!(child.kind.get(), Kind::Task | Kind::Body))
+        };
+        matches!(node.kind.get(), Kind::Scope | Kind::Task | Kind::Body | Kind::Finally)
+            && node.operation_holds.get() == 0
+            && !poller(node).queued.get()
+            && poller(node) != poller(self.current.get())
+            && innermost()
+    }
+
+    /// Tells whom it concerns that a node's `effective` has changed.
+    fn announce_change(&self, node: Node, effects: &mut Effects) {
+        if !node.effective.get() {
             let parked = node.details.borrow_mut().as_mut().map(|details| std::mem::take(&mut details.parked));
             effects.0.extend(parked.into_iter().flatten().map(Effect::Wake));
-            self.notify(node, effects);
-            return true;
+            return self.notify(node, effects);
         }
         match node.kind.get() {
             Kind::Operation => {
@@ -402,7 +445,6 @@ impl Tree {
                 }
             }
         }
-        true
     }
 
     /// The first cause of the cancellation that reaches a node.

@@ -385,8 +385,7 @@ mod tests {
     // trio: _tests/test_highlevel_open_tcp_stream.py::test_handles_no_ipv4
     #[test]
     fn a_family_that_does_not_exist_costs_no_time() {
-        let fates =
-            [("::1", Connects(10_000)), ("2.2.2.2", Fails(0)), ("::3", Connects(100)), ("4.4.4.4", Fails(0))];
+        let fates = [("::1", Connects(10_000)), ("2.2.2.2", Fails(0)), ("::3", Connects(100)), ("4.4.4.4", Fails(0))];
         assert_eq!(Network::new(&fates).race(1000), (Some(2), 1100, vec![0, 1000, 1000]));
     }
 

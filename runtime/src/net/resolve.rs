@@ -20,12 +20,15 @@ pub(crate) async fn resolve(target: &Target) -> io::Result<Vec<SocketAddr>> {
         }
         Target::Name(host, Some(port)) => (host.clone(), *port),
         Target::Name(text, None) => {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("there is no port in the address '{text}'")));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("there is no port in the address '{text}'"),
+            ));
         }
     };
     let found = run_abandonable(move || (host, port).to_socket_addrs().map(Vec::from_iter)).await?;
-    let addresses = found
-        .map_err(|error| io::Error::new(error.kind(), format!("no address was found for {target}: {error}")))?;
+    let addresses =
+        found.map_err(|error| io::Error::new(error.kind(), format!("no address was found for {target}: {error}")))?;
     some(addresses, target)
 }
 
