@@ -17,10 +17,7 @@ pub(crate) struct Sample {
 
 impl Sample {
     pub(crate) fn new(elapsed: Duration, operations: u64) -> Self {
-        Self {
-            time: elapsed.as_nanos() as f64 / operations as f64,
-            columns: Vec::new(),
-        }
+        Self { time: elapsed.as_nanos() as f64 / operations as f64, columns: Vec::new() }
     }
 }
 
@@ -78,14 +75,7 @@ pub(crate) struct Benchmark {
 
 impl Benchmark {
     pub(crate) fn new(name: &'static str, what: &'static str) -> Self {
-        Self {
-            name,
-            what,
-            columns: Vec::new(),
-            most_rounds: usize::MAX,
-            contenders: Vec::new(),
-            goals: Vec::new(),
-        }
+        Self { name, what, columns: Vec::new(), most_rounds: usize::MAX, contenders: Vec::new(), goals: Vec::new() }
     }
 
     /// Takes no more than `rounds` rounds, however many are asked for; for a benchmark whose round takes seconds.
@@ -99,26 +89,15 @@ impl Benchmark {
         self
     }
 
-    pub(crate) fn contender(
-        mut self,
-        name: impl Into<String>,
-        body: impl Fn() -> Hosted<Sample> + 'static,
-    ) -> Self {
-        self.contenders.push(Contender {
-            name: name.into(),
-            body: Box::new(body),
-        });
+    pub(crate) fn contender(mut self, name: impl Into<String>, body: impl Fn() -> Hosted<Sample> + 'static) -> Self {
+        self.contenders.push(Contender { name: name.into(), body: Box::new(body) });
         self
     }
 
     /// States that contender `ours` is to be `times` as fast as contender `theirs`.
     pub(crate) fn goal(self, ours: &'static str, theirs: &'static str, times: f64) -> Self {
         let value = move |results: &Results| results.ratio(theirs, ours);
-        self.goal_of(
-            format!("{ours} against {theirs}"),
-            Bound::AtLeast(times),
-            value,
-        )
+        self.goal_of(format!("{ours} against {theirs}"), Bound::AtLeast(times), value)
     }
 
     /// States a goal about any number that follows from the results.
@@ -128,29 +107,19 @@ impl Benchmark {
         bound: Bound,
         value: impl Fn(&Results) -> Option<Ratio> + 'static,
     ) -> Self {
-        self.goals.push(Goal {
-            text,
-            value: Box::new(value),
-            bound,
-        });
+        self.goals.push(Goal { text, value: Box::new(value), bound });
         self
     }
 
     pub(crate) fn contenders(&self) -> impl Iterator<Item = &str> {
-        self.contenders
-            .iter()
-            .map(|contender| contender.name.as_str())
+        self.contenders.iter().map(|contender| contender.name.as_str())
     }
 
     /// Runs one unmeasured round, then the measured ones.
     fn run(&self, options: &Options) -> Results {
         let wanted = |contender: &&Contender| options.wants_contender(&contender.name);
-        let mut rows: Vec<(&Contender, Row)> = self
-            .contenders
-            .iter()
-            .filter(wanted)
-            .map(|contender| (contender, Row::new(&contender.name)))
-            .collect();
+        let mut rows: Vec<(&Contender, Row)> =
+            self.contenders.iter().filter(wanted).map(|contender| (contender, Row::new(&contender.name))).collect();
         let rounds = options.rounds.min(self.most_rounds);
         for round in 0..=rounds {
             eprint!("\r{}: round {round} of {rounds}   ", self.name);
@@ -170,9 +139,7 @@ impl Benchmark {
             }
         }
         eprintln!("\r{}: {rounds} rounds              ", self.name);
-        Results {
-            rows: rows.into_iter().map(|(_, row)| row).collect(),
-        }
+        Results { rows: rows.into_iter().map(|(_, row)| row).collect() }
     }
 }
 
@@ -186,19 +153,12 @@ pub(crate) struct Row {
 
 impl Row {
     fn new(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            samples: Vec::new(),
-            failure: None,
-        }
+        Self { name: name.to_owned(), samples: Vec::new(), failure: None }
     }
 
     /// The best time, in nanoseconds per operation.
     pub(crate) fn best(&self) -> Option<f64> {
-        self.samples
-            .iter()
-            .map(|sample| sample.time)
-            .min_by(f64::total_cmp)
+        self.samples.iter().map(|sample| sample.time).min_by(f64::total_cmp)
     }
 
     /// The median time, in nanoseconds per operation.
@@ -210,20 +170,12 @@ impl Row {
     pub(crate) fn times(&self, other: &Self) -> Option<Ratio> {
         let rounds = self.samples.iter().zip(&other.samples);
         let median = median(rounds.map(|(own, other)| own.time / other.time).collect())?;
-        Some(Ratio {
-            best: self.best()? / other.best()?,
-            median,
-        })
+        Some(Ratio { best: self.best()? / other.best()?, median })
     }
 
     /// The median of an extra column.
     pub(crate) fn column(&self, index: usize) -> Option<f64> {
-        median(
-            self.samples
-                .iter()
-                .filter_map(|sample| *sample.columns.get(index)?)
-                .collect(),
-        )
+        median(self.samples.iter().filter_map(|sample| *sample.columns.get(index)?).collect())
     }
 }
 
@@ -257,10 +209,7 @@ impl Results {
 ///
 /// A missed goal is printed, not failed on: a ratio depends on the machine, and a busy one proves nothing.
 pub(crate) fn run(benchmarks: Vec<Benchmark>, options: &Options) -> ExitCode {
-    let benchmarks: Vec<_> = benchmarks
-        .into_iter()
-        .filter(|one| options.wants_benchmark(one.name))
-        .collect();
+    let benchmarks: Vec<_> = benchmarks.into_iter().filter(|one| options.wants_benchmark(one.name)).collect();
     if benchmarks.is_empty() {
         eprintln!("no benchmark has such a name; see --list");
         return ExitCode::from(2);
@@ -277,12 +226,7 @@ pub(crate) fn run(benchmarks: Vec<Benchmark>, options: &Options) -> ExitCode {
         print!("{}", table::benchmark(benchmark, &results));
         goals.extend(benchmark.goals.iter().filter_map(|goal| {
             let value = (goal.value)(&results)?;
-            Some(table::GoalLine {
-                benchmark: benchmark.name,
-                text: &goal.text,
-                bound: goal.bound,
-                value,
-            })
+            Some(table::GoalLine { benchmark: benchmark.name, text: &goal.text, bound: goal.bound, value })
         }));
     }
     if !goals.is_empty() {

@@ -18,9 +18,7 @@ pub(crate) fn trio<T>(body: impl Future<Output = T>) -> Hosted<T> {
 }
 
 /// tokio's `LocalRuntime`, its fastest form on one thread, with its timer and I/O drivers.
-pub(crate) fn tokio_local_runtime<T: 'static>(
-    body: impl Future<Output = T> + 'static,
-) -> Hosted<T> {
+pub(crate) fn tokio_local_runtime<T: 'static>(body: impl Future<Output = T> + 'static) -> Hosted<T> {
     let runtime = tokio::runtime::LocalRuntime::new().map_err(|error| error.to_string())?;
     let result = runtime.block_on(async { tokio::task::spawn_local(body).await });
     result.map_err(|error| error.to_string())
@@ -28,10 +26,8 @@ pub(crate) fn tokio_local_runtime<T: 'static>(
 
 /// tokio's `LocalSet` on its current-thread runtime: the older form, which most programs use.
 pub(crate) fn tokio_local_set<T: 'static>(body: impl Future<Output = T> + 'static) -> Hosted<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     let set = tokio::task::LocalSet::new();
     let result = set.block_on(&runtime, async { tokio::task::spawn_local(body).await });
     result.map_err(|error| error.to_string())
@@ -55,9 +51,7 @@ pub(crate) fn futures<T>(body: impl Future<Output = T>) -> Hosted<T> {
 
 /// monoio with its legacy driver (epoll or kqueue, as the other runtimes use).
 pub(crate) fn monoio<T: 'static>(body: impl Future<Output = T> + 'static) -> Hosted<T> {
-    let runtime = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new()
-        .enable_timer()
-        .build();
+    let runtime = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().enable_timer().build();
     let mut runtime = runtime.map_err(|error| error.to_string())?;
     Ok(runtime.block_on(async { monoio::spawn(body).await }))
 }
@@ -67,8 +61,6 @@ pub(crate) fn monoio<T: 'static>(body: impl Future<Output = T> + 'static) -> Hos
 pub(crate) fn glommio<T: 'static>(body: impl Future<Output = T> + 'static) -> Hosted<T> {
     // glommio panics on some kernels instead of returning an error.
     let made = std::panic::catch_unwind(|| glommio::LocalExecutorBuilder::default().make());
-    let executor = made
-        .map_err(|_| "it panicked while starting".to_owned())?
-        .map_err(|error| error.to_string())?;
+    let executor = made.map_err(|_| "it panicked while starting".to_owned())?.map_err(|error| error.to_string())?;
     Ok(executor.run(async { glommio::spawn_local(body).await }))
 }

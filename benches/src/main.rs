@@ -37,18 +37,12 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if cfg!(debug_assertions) {
-        eprintln!(
-            "warning: this is a debug build; its ratios mean nothing. Use `cargo run --release -p trio-bench`"
-        );
+        eprintln!("warning: this is a debug build; its ratios mean nothing. Use `cargo run --release -p trio-bench`");
     }
     let benchmarks = bench::all(options.scale());
     if options.list {
         for benchmark in &benchmarks {
-            println!(
-                "{}: {}",
-                benchmark.name,
-                benchmark.contenders().collect::<Vec<_>>().join(", ")
-            );
+            println!("{}: {}", benchmark.name, benchmark.contenders().collect::<Vec<_>>().join(", "));
         }
         return ExitCode::SUCCESS;
     }

@@ -74,17 +74,12 @@ impl Mark {
         release_free_memory();
         LIVE.store(0, Ordering::Relaxed);
         COUNTING.store(true, Ordering::Relaxed);
-        Self {
-            resident: resident(),
-        }
+        Self { resident: resident() }
     }
 
     pub(crate) fn growth(&self) -> Growth {
         let resident = self.resident.and_then(|before| Some(resident()? - before));
-        Growth {
-            allocated: LIVE.load(Ordering::Relaxed),
-            resident,
-        }
+        Growth { allocated: LIVE.load(Ordering::Relaxed), resident }
     }
 }
 
@@ -110,9 +105,7 @@ fn resident() -> Option<i64> {
         return None;
     }
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kibibytes: i64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
 }

@@ -44,34 +44,21 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn from_args(args: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut options = Self {
-            names: Vec::new(),
-            only: Vec::new(),
-            rounds: 11,
-            quick: false,
-            list: false,
-            help: false,
-        };
+        let mut options =
+            Self { names: Vec::new(), only: Vec::new(), rounds: 11, quick: false, list: false, help: false };
         let mut rounds = None;
         let mut args = args;
         while let Some(arg) = args.next() {
-            let mut value = |what: &str| {
-                args.next()
-                    .ok_or_else(|| format!("{arg} wants {what}\n\n{USAGE}"))
-            };
+            let mut value = |what: &str| args.next().ok_or_else(|| format!("{arg} wants {what}\n\n{USAGE}"));
             match arg.as_str() {
                 "--quick" => options.quick = true,
                 "--list" => options.list = true,
                 "--help" | "-h" => options.help = true,
-                "--only" => options
-                    .only
-                    .push(value("a contender's name")?.to_lowercase()),
+                "--only" => options.only.push(value("a contender's name")?.to_lowercase()),
                 "--rounds" => {
                     let number = value("a number")?;
                     let number = number.parse::<usize>().ok().filter(|&n| n > 0);
-                    rounds = Some(number.ok_or_else(|| {
-                        format!("--rounds wants a number of at least 1\n\n{USAGE}")
-                    })?);
+                    rounds = Some(number.ok_or_else(|| format!("--rounds wants a number of at least 1\n\n{USAGE}"))?);
                 }
                 "--allocator" => check_allocator(&value("`system` or `mimalloc`")?)?,
                 flag if flag.starts_with('-') => {
@@ -85,9 +72,7 @@ impl Options {
     }
 
     pub(crate) fn scale(&self) -> Scale {
-        Scale {
-            divisor: if self.quick { 50 } else { 1 },
-        }
+        Scale { divisor: if self.quick { 50 } else { 1 } }
     }
 
     pub(crate) fn wants_benchmark(&self, name: &str) -> bool {
@@ -101,11 +86,7 @@ impl Options {
 
 /// The name of the allocator this program was built with.
 pub(crate) fn allocator() -> &'static str {
-    if cfg!(feature = "mimalloc") {
-        "mimalloc"
-    } else {
-        "system"
-    }
+    if cfg!(feature = "mimalloc") { "mimalloc" } else { "system" }
 }
 
 /// An allocator can't be changed once the program runs (memory would be freed by the one that did not hand it out),
@@ -113,13 +94,8 @@ pub(crate) fn allocator() -> &'static str {
 fn check_allocator(wanted: &str) -> Result<(), String> {
     match wanted {
         _ if wanted == allocator() => Ok(()),
-        "mimalloc" => Err(
-            "built with the system's allocator; add `--features mimalloc` to the cargo command"
-                .into(),
-        ),
-        "system" => {
-            Err("built with mimalloc; leave `--features mimalloc` out of the cargo command".into())
-        }
+        "mimalloc" => Err("built with the system's allocator; add `--features mimalloc` to the cargo command".into()),
+        "system" => Err("built with mimalloc; leave `--features mimalloc` out of the cargo command".into()),
         other => Err(format!("unknown allocator {other}\n\n{USAGE}")),
     }
 }

@@ -76,12 +76,7 @@ pub(crate) struct BareReceiver(Rc<RefCell<Shared>>);
 /// both stay alive.
 pub(crate) fn bare_channel(capacity: usize) -> (BareSender, BareReceiver) {
     let items = VecDeque::with_capacity(capacity);
-    let shared = Rc::new(RefCell::new(Shared {
-        items,
-        capacity,
-        receiver: None,
-        sender: None,
-    }));
+    let shared = Rc::new(RefCell::new(Shared { items, capacity, receiver: None, sender: None }));
     (BareSender(Rc::clone(&shared)), BareReceiver(shared))
 }
 

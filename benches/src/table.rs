@@ -17,14 +17,7 @@ pub(crate) fn benchmark(benchmark: &Benchmark, results: &Results) -> String {
     let (ours, theirs) = (first("trio"), first(REFERENCE));
     let times = |one: Option<&Row>, two: Option<&Row>| one?.times(two?);
 
-    let headings = [
-        "contender",
-        "best",
-        "median",
-        "× trio, best",
-        "× trio",
-        "tokio ÷ it",
-    ];
+    let headings = ["contender", "best", "median", "× trio, best", "× trio", "tokio ÷ it"];
     let headings = headings.iter().chain(&benchmark.columns);
     let mut lines: Vec<Vec<String>> = vec![headings.map(|&heading| heading.to_owned()).collect()];
     let mut failures = String::new();
@@ -42,18 +35,10 @@ pub(crate) fn benchmark(benchmark: &Benchmark, results: &Results) -> String {
             to_ours.map_or_else(missing, |times| ratio(times.median)),
             to_theirs.map_or_else(missing, |times| ratio(times.median)),
         ];
-        line.extend(
-            (0..benchmark.columns.len())
-                .map(|index| row.column(index).map_or_else(missing, number)),
-        );
+        line.extend((0..benchmark.columns.len()).map(|index| row.column(index).map_or_else(missing, number)));
         lines.push(line);
     }
-    format!(
-        "\n### {}\n\n{}\n\n{}{failures}",
-        benchmark.name,
-        benchmark.what,
-        aligned(&lines)
-    )
+    format!("\n### {}\n\n{}\n\n{}{failures}", benchmark.name, benchmark.what, aligned(&lines))
 }
 
 /// One line of the list of goals.
@@ -73,24 +58,14 @@ pub(crate) fn goals(goals: &[GoalLine<'_>]) -> String {
             Bound::AtLeast(bound) => format!("≥ {bound:.1}"),
             Bound::AtMost(bound) => format!("≤ {bound:.1}"),
         };
-        let verdict = match (
-            goal.bound.holds(goal.value.best),
-            goal.bound.holds(goal.value.median),
-        ) {
+        let verdict = match (goal.bound.holds(goal.value.best), goal.bound.holds(goal.value.median)) {
             (true, true) => "reached",
             (true, false) => "in the best rounds only",
             (false, true) => "in the median only",
             (false, false) => "**not reached**",
         };
         let (best, median) = (ratio(goal.value.best), ratio(goal.value.median));
-        lines.push(vec![
-            goal.benchmark.to_owned(),
-            goal.text.to_owned(),
-            bound,
-            best,
-            median,
-            verdict.to_owned(),
-        ]);
+        lines.push(vec![goal.benchmark.to_owned(), goal.text.to_owned(), bound, best, median, verdict.to_owned()]);
     }
     format!("\n### Goals\n\n{}", aligned(&lines))
 }
@@ -98,34 +73,19 @@ pub(crate) fn goals(goals: &[GoalLine<'_>]) -> String {
 /// A Markdown table; the first column is aligned to the left, the others to the right.
 fn aligned(lines: &[Vec<String>]) -> String {
     let columns = lines[0].len();
-    let width = |column: usize| {
-        lines
-            .iter()
-            .map(|line| line[column].chars().count())
-            .max()
-            .unwrap_or(0)
-            .max(2)
-    };
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0).max(2);
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
     for (index, line) in lines.iter().enumerate() {
         for (column, cell) in line.iter().enumerate() {
             let fill = " ".repeat(widths[column] - cell.chars().count());
-            let _ = if column == 0 {
-                write!(text, "| {cell}{fill} ")
-            } else {
-                write!(text, "| {fill}{cell} ")
-            };
+            let _ = if column == 0 { write!(text, "| {cell}{fill} ") } else { write!(text, "| {fill}{cell} ") };
         }
         text.push_str("|\n");
         if index == 0 {
             for (column, width) in widths.iter().enumerate() {
                 let dashes = "-".repeat(width - 1);
-                let _ = if column == 0 {
-                    write!(text, "| {dashes}- ")
-                } else {
-                    write!(text, "| {dashes}: ")
-                };
+                let _ = if column == 0 { write!(text, "| {dashes}- ") } else { write!(text, "| {dashes}: ") };
             }
             text.push_str("|\n");
         }

@@ -91,9 +91,7 @@ pub async fn get(url: &Url) -> Result<Page, Error> {
     // `open_tcp_stream` looks the name up on another thread and tries the addresses it finds, the
     // next one a moment before the last has failed; whichever connects first is ours and the other
     // attempts are cancelled.
-    let mut stream = open_tcp_stream(url.host(), url.port())
-        .await
-        .map_err(Error::Connect)?;
+    let mut stream = open_tcp_stream(url.host(), url.port()).await.map_err(Error::Connect)?;
     let request = format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: trio-quickstart\r\nAccept: */*\r\nConnection: close\r\n\r\n",
         url.path(),
@@ -126,11 +124,7 @@ pub async fn read_page<S: ReceiveStream>(stream: S) -> Result<Page, Error> {
             Body::Chunked => reader.skip_chunks().await?,
             Body::UntilClose => reader.skip_to_end().await?,
         };
-        return Ok(Page {
-            status,
-            reason,
-            bytes,
-        });
+        return Ok(Page { status, reason, bytes });
     }
 }
 
@@ -153,17 +147,10 @@ fn status_line(line: &str) -> Result<(u16, String), Error> {
     let version = words.next().unwrap_or_default();
     let digits = words.next().unwrap_or_default();
     if !version.starts_with("HTTP/1.") {
-        return Err(Error::NotHttp(format!(
-            "it begins with {}",
-            shortened(line)
-        )));
+        return Err(Error::NotHttp(format!("it begins with {}", shortened(line))));
     }
-    let status = digits
-        .parse()
-        .ok()
-        .filter(|status| (100..1000).contains(status) && digits.len() == 3);
-    let status =
-        status.ok_or_else(|| Error::NotHttp(format!("{} is no status", shortened(digits))))?;
+    let status = digits.parse().ok().filter(|status| (100..1000).contains(status) && digits.len() == 3);
+    let status = status.ok_or_else(|| Error::NotHttp(format!("{} is no status", shortened(digits))))?;
     Ok((status, words.next().unwrap_or_default().trim().to_owned()))
 }
 
@@ -173,31 +160,20 @@ fn body_framing(status: u16, lines: &[String]) -> Result<Body, Error> {
     let mut chunked = None;
     for line in lines {
         let Some((name, value)) = line.split_once(':') else {
-            return Err(Error::NotHttp(format!(
-                "a header line without a colon: {}",
-                shortened(line)
-            )));
+            return Err(Error::NotHttp(format!("a header line without a colon: {}", shortened(line))));
         };
         let value = value.trim();
         if name.eq_ignore_ascii_case("transfer-encoding") {
             // Only the last encoding counts: chunks must be the outermost wrapping.
-            chunked = Some(
-                value
-                    .rsplit(',')
-                    .next()
-                    .is_some_and(|last| last.trim().eq_ignore_ascii_case("chunked")),
-            );
+            chunked = Some(value.rsplit(',').next().is_some_and(|last| last.trim().eq_ignore_ascii_case("chunked")));
         } else if name.eq_ignore_ascii_case("content-length") {
             // The same length may be said twice. Two different ones mean that somebody on the way
             // is being fooled.
             for digits in value.split(',').map(str::trim) {
-                let this = parse_length(digits, 10).ok_or_else(|| {
-                    Error::NotHttp(format!("{} is no Content-Length", shortened(digits)))
-                })?;
+                let this = parse_length(digits, 10)
+                    .ok_or_else(|| Error::NotHttp(format!("{} is no Content-Length", shortened(digits))))?;
                 if length.replace(this).is_some_and(|before| before != this) {
-                    return Err(Error::NotHttp(
-                        "two different Content-Length headers".to_owned(),
-                    ));
+                    return Err(Error::NotHttp("two different Content-Length headers".to_owned()));
                 }
             }
         }
@@ -213,11 +189,7 @@ fn body_framing(status: u16, lines: &[String]) -> Result<Body, Error> {
 
 /// A length in digits only: `from_str_radix` by itself would also take a sign.
 fn parse_length(digits: &str, radix: u32) -> Option<u64> {
-    if digits.chars().all(|c| c.is_digit(radix)) {
-        u64::from_str_radix(digits, radix).ok()
-    } else {
-        None
-    }
+    if digits.chars().all(|c| c.is_digit(radix)) { u64::from_str_radix(digits, radix).ok() } else { None }
 }
 
 /// What a message quotes of a server's words: enough to recognise them, and no control characters
@@ -249,12 +221,7 @@ pub struct Reader<S> {
 impl<S: ReceiveStream> Reader<S> {
     /// Reads from `stream`.
     pub fn new(stream: S) -> Self {
-        Self {
-            stream,
-            buffer: Vec::new(),
-            used: 0,
-            held: 0,
-        }
+        Self { stream, buffer: Vec::new(), used: 0, held: 0 }
     }
 
     /// Gives the stream back; what was received and not asked for is lost.
@@ -281,9 +248,7 @@ impl<S: ReceiveStream> Reader<S> {
             }
             searched = unused.len();
             if searched > HEAD_LIMIT {
-                return Err(Error::NotHttp(format!(
-                    "a line of more than {HEAD_LIMIT} bytes"
-                )));
+                return Err(Error::NotHttp(format!("a line of more than {HEAD_LIMIT} bytes")));
             }
             self.fill().await?;
         }
@@ -304,9 +269,7 @@ impl<S: ReceiveStream> Reader<S> {
             }
             size += line.len();
             if size > HEAD_LIMIT {
-                return Err(Error::NotHttp(format!(
-                    "headers of more than {HEAD_LIMIT} bytes"
-                )));
+                return Err(Error::NotHttp(format!("headers of more than {HEAD_LIMIT} bytes")));
             }
             lines.push(line);
         }
@@ -315,9 +278,7 @@ impl<S: ReceiveStream> Reader<S> {
     /// Receives and forgets exactly this many bytes.
     async fn skip(&mut self, mut count: u64) -> Result<(), Error> {
         loop {
-            let taken = usize::try_from(count)
-                .unwrap_or(usize::MAX)
-                .min(self.held - self.used);
+            let taken = usize::try_from(count).unwrap_or(usize::MAX).min(self.held - self.used);
             self.used += taken;
             count -= taken as u64;
             if count == 0 {
@@ -365,10 +326,7 @@ impl<S: ReceiveStream> Reader<S> {
     /// Receives more, where the end of the stream would be too early.
     async fn fill(&mut self) -> Result<(), Error> {
         match self.receive().await? {
-            0 => Err(Error::Broken(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "it ended in the middle",
-            ))),
+            0 => Err(Error::Broken(io::Error::new(io::ErrorKind::UnexpectedEof, "it ended in the middle"))),
             _ => Ok(()),
         }
     }
@@ -383,10 +341,7 @@ impl<S: ReceiveStream> Reader<S> {
         if self.buffer.len() < self.held + READ_SIZE {
             self.buffer.resize(self.held + READ_SIZE, 0);
         }
-        let received = self
-            .stream
-            .receive_some(&mut self.buffer[self.held..])
-            .await?;
+        let received = self.stream.receive_some(&mut self.buffer[self.held..]).await?;
         self.held += received;
         Ok(received)
     }
@@ -429,45 +384,28 @@ mod tests {
         let answer = answer.as_ref();
         let whole = VecDeque::from([answer.to_vec()]);
         let bytes = answer.iter().map(|&byte| vec![byte]).collect();
-        let [whole, bytes] = [whole, bytes]
-            .map(|pieces| trio::run(read_page(Pieces(pieces))).map_err(|error| error.to_string()));
+        let [whole, bytes] =
+            [whole, bytes].map(|pieces| trio::run(read_page(Pieces(pieces))).map_err(|error| error.to_string()));
         assert_eq!(whole, bytes);
         whole
     }
 
     fn page(status: u16, reason: &str, bytes: u64) -> Result<Page, String> {
-        Ok(Page {
-            status,
-            reason: reason.to_owned(),
-            bytes,
-        })
+        Ok(Page { status, reason: reason.to_owned(), bytes })
     }
 
     #[test]
     fn a_body_of_a_known_length() {
-        assert_eq!(
-            read("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"),
-            page(200, "OK", 5)
-        );
-        assert_eq!(
-            read("HTTP/1.0 404 Not Found\r\ncontent-length:0\r\n\r\n"),
-            page(404, "Not Found", 0)
-        );
-        assert_eq!(
-            read("HTTP/1.1 200\ncontent-length: 1\n\n!"),
-            page(200, "", 1)
-        );
+        assert_eq!(read("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"), page(200, "OK", 5));
+        assert_eq!(read("HTTP/1.0 404 Not Found\r\ncontent-length:0\r\n\r\n"), page(404, "Not Found", 0));
+        assert_eq!(read("HTTP/1.1 200\ncontent-length: 1\n\n!"), page(200, "", 1));
         // What follows belongs to nobody, since each connection carries one answer.
-        assert_eq!(
-            read("HTTP/1.1 200 OK\r\nContent-Length: 1, 1\r\n\r\n!!!"),
-            page(200, "OK", 1)
-        );
+        assert_eq!(read("HTTP/1.1 200 OK\r\nContent-Length: 1, 1\r\n\r\n!!!"), page(200, "OK", 1));
     }
 
     #[test]
     fn a_body_in_chunks() {
-        let head =
-            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: gzip, Chunked\r\n\r\n";
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: gzip, Chunked\r\n\r\n";
         let body = "5\r\nhello\r\nA;name=value\r\n0123456789\r\n0\r\nTrailer: yes\r\n\r\n";
         assert_eq!(read(format!("{head}{body}")), page(200, "OK", 15));
         assert_eq!(read(format!("{head}0\r\n\r\n")), page(200, "OK", 0));
@@ -476,22 +414,13 @@ mod tests {
     #[test]
     fn a_body_that_ends_with_the_connection() {
         assert_eq!(read("HTTP/1.1 200 OK\r\n\r\nhello"), page(200, "OK", 5));
-        assert_eq!(
-            read("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhello"),
-            page(200, "OK", 5)
-        );
+        assert_eq!(read("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhello"), page(200, "OK", 5));
     }
 
     #[test]
     fn answers_that_never_have_a_body() {
-        assert_eq!(
-            read("HTTP/1.1 204 No Content\r\n\r\n"),
-            page(204, "No Content", 0)
-        );
-        assert_eq!(
-            read("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n"),
-            page(304, "Not Modified", 0)
-        );
+        assert_eq!(read("HTTP/1.1 204 No Content\r\n\r\n"), page(204, "No Content", 0));
+        assert_eq!(read("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n"), page(304, "Not Modified", 0));
     }
 
     #[test]
@@ -511,11 +440,7 @@ mod tests {
             reader.header_lines().await.unwrap();
             reader.skip(1 << 20).await.unwrap();
         });
-        assert!(
-            reader.buffer.capacity() <= 4 * READ_SIZE,
-            "{}",
-            reader.buffer.capacity()
-        );
+        assert!(reader.buffer.capacity() <= 4 * READ_SIZE, "{}", reader.buffer.capacity());
     }
 
     #[test]
@@ -523,59 +448,27 @@ mod tests {
         for (answer, reason) in [
             ("", "ended in the middle"),
             ("HTTP/1.1 200 OK\r\n", "ended in the middle"),
-            (
-                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell",
-                "ended in the middle",
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello",
-                "ended in the middle",
-            ),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell", "ended in the middle"),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello", "ended in the middle"),
             ("SSH-2.0-server\r\n", "begins with \"SSH-2.0-server\""),
             ("HTTP/2 200 OK\r\n\r\n", "begins with"),
             ("HTTP/1.1 20 OK\r\n\r\n", "\"20\" is no status"),
             ("HTTP/1.1 +20 OK\r\n\r\n", "is no status"),
             ("HTTP/1.1 two OK\r\n\r\n", "is no status"),
             ("HTTP/1.1 200 OK\r\nno colon\r\n\r\n", "without a colon"),
-            (
-                "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
-                "is no Content-Length",
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n",
-                "is no Content-Length",
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-                "two different",
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
-                "is no chunk size",
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\r\n",
-                "is no chunk size",
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n22\r\n",
-                "longer than its size",
-            ),
+            ("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "is no Content-Length"),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n", "is no Content-Length"),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "two different"),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", "is no chunk size"),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\r\n", "is no chunk size"),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n22\r\n", "longer than its size"),
         ] {
             let error = read(answer).expect_err(answer);
             assert!(error.contains(reason), "{answer:?}: {error}");
         }
         let endless = "x".repeat(HEAD_LIMIT + READ_SIZE);
-        assert!(
-            read(format!("HTTP/1.1 200 {endless}"))
-                .unwrap_err()
-                .contains("a line of more than")
-        );
+        assert!(read(format!("HTTP/1.1 200 {endless}")).unwrap_err().contains("a line of more than"));
         let many = "Name: value\r\n".repeat(HEAD_LIMIT / 10);
-        assert!(
-            read(format!("HTTP/1.1 200 OK\r\n{many}\r\n"))
-                .unwrap_err()
-                .contains("headers of more than")
-        );
+        assert!(read(format!("HTTP/1.1 200 OK\r\n{many}\r\n")).unwrap_err().contains("headers of more than"));
     }
 }

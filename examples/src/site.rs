@@ -20,19 +20,12 @@ use crate::url::Url;
 pub fn urls(address: SocketAddr) -> Vec<Url> {
     // Port 1 belongs to a service that died out decades ago: a connection to it is refused at once.
     let refused = SocketAddr::new(address.ip(), 1);
-    [
-        "/quick",
-        "/slow",
-        "/in-pieces",
-        "/until-close",
-        "/missing",
-        "/never",
-    ]
-    .map(|path| format!("http://{address}{path}"))
-    .into_iter()
-    .chain([format!("http://{refused}/refused")])
-    .map(|url| url.parse().expect("a socket address and a path make a URL"))
-    .collect()
+    ["/quick", "/slow", "/in-pieces", "/until-close", "/missing", "/never"]
+        .map(|path| format!("http://{address}{path}"))
+        .into_iter()
+        .chain([format!("http://{refused}/refused")])
+        .map(|url| url.parse().expect("a socket address and a path make a URL"))
+        .collect()
 }
 
 /// Serves the pages of [`urls`] until it is cancelled.
@@ -93,23 +86,17 @@ async fn answer(stream: &mut TcpStream, path: &str) -> io::Result<()> {
             send_page(stream, "200 OK", 20_000).await
         }
         "/in-pieces" => {
-            stream
-                .send_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-                .await?;
+            stream.send_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await?;
             for _ in 0..3 {
                 sleep(Duration::from_millis(250)).await;
                 let piece = "piece by piece, ".repeat(64);
-                stream
-                    .send_all(format!("{:x}\r\n{piece}\r\n", piece.len()).as_bytes())
-                    .await?;
+                stream.send_all(format!("{:x}\r\n{piece}\r\n", piece.len()).as_bytes()).await?;
             }
             stream.send_all(b"0\r\n\r\n").await
         }
         "/until-close" => {
             sleep(Duration::from_millis(400)).await;
-            stream
-                .send_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
-                .await?;
+            stream.send_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").await?;
             stream.send_all(&[b'.'; 4096]).await
         }
         "/never" => sleep_forever().await,
@@ -122,8 +109,7 @@ async fn answer(stream: &mut TcpStream, path: &str) -> io::Result<()> {
 
 /// Sends an answer whose length is said first.
 async fn send_page(stream: &mut TcpStream, status: &str, length: usize) -> io::Result<()> {
-    let head =
-        format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
     stream.send_all(head.as_bytes()).await?;
     stream.send_all(&vec![b'.'; length]).await
 }

@@ -51,16 +51,8 @@ impl Url {
     /// one.
     #[must_use]
     pub fn authority(&self) -> String {
-        let host = if self.host.contains(':') {
-            format!("[{}]", self.host)
-        } else {
-            self.host.clone()
-        };
-        if self.port == 80 {
-            host
-        } else {
-            format!("{host}:{}", self.port)
-        }
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        if self.port == 80 { host } else { format!("{host}:{}", self.port) }
     }
 }
 
@@ -77,17 +69,13 @@ impl FromStr for Url {
         // The address goes into a request line, where a blank would end it: nothing like that may
         // be smuggled in.
         if text.contains(|c: char| c.is_whitespace() || c.is_control() || !c.is_ascii()) {
-            return Err(UrlError(
-                "it holds a blank or a character that must be percent-encoded",
-            ));
+            return Err(UrlError("it holds a blank or a character that must be percent-encoded"));
         }
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err(UrlError("it must begin with http://"));
         };
         if scheme.eq_ignore_ascii_case("https") {
-            return Err(UrlError(
-                "https needs TLS, which this example doesn't speak; use http://",
-            ));
+            return Err(UrlError("https needs TLS, which this example doesn't speak; use http://"));
         }
         if !scheme.eq_ignore_ascii_case("http") {
             return Err(UrlError("only http:// is understood"));
@@ -106,17 +94,10 @@ impl FromStr for Url {
         let port = match port {
             // `http://host:/` is legal and means the usual port.
             None | Some("") => 80,
-            Some(digits) => digits
-                .parse()
-                .map_err(|_| UrlError("its port is not a number from 0 to 65535"))?,
+            Some(digits) => digits.parse().map_err(|_| UrlError("its port is not a number from 0 to 65535"))?,
         };
         let slash = if path.starts_with('/') { "" } else { "/" };
-        Ok(Self {
-            text: text.to_owned(),
-            host: host.to_owned(),
-            port,
-            path: format!("{slash}{path}"),
-        })
+        Ok(Self { text: text.to_owned(), host: host.to_owned(), port, path: format!("{slash}{path}") })
     }
 }
 
@@ -126,9 +107,7 @@ fn split_port(authority: &str) -> Result<(&str, Option<&str>), UrlError> {
     let Some(rest) = authority.strip_prefix('[') else {
         return Ok(match authority.split_once(':') {
             Some((_, port)) if port.contains(':') => {
-                return Err(UrlError(
-                    "an IPv6 address needs brackets, as in http://[::1]/",
-                ));
+                return Err(UrlError("an IPv6 address needs brackets, as in http://[::1]/"));
             }
             Some((host, port)) => (host, Some(port)),
             None => (authority, None),
@@ -140,9 +119,7 @@ fn split_port(authority: &str) -> Result<(&str, Option<&str>), UrlError> {
     match after.strip_prefix(':') {
         Some(port) => Ok((host, Some(port))),
         None if after.is_empty() => Ok((host, None)),
-        None => Err(UrlError(
-            "something stands between its IPv6 address and its path",
-        )),
+        None => Err(UrlError("something stands between its IPv6 address and its path")),
     }
 }
 
@@ -165,12 +142,7 @@ mod tests {
     fn url(text: &str) -> Result<(String, u16, String, String), String> {
         let url: Url = text.parse().map_err(|error: UrlError| error.to_string())?;
         assert_eq!(url.to_string(), text);
-        Ok((
-            url.host().to_owned(),
-            url.port(),
-            url.path().to_owned(),
-            url.authority(),
-        ))
+        Ok((url.host().to_owned(), url.port(), url.path().to_owned(), url.authority()))
     }
 
     #[test]
@@ -181,10 +153,7 @@ mod tests {
         assert_eq!(url("http://a.b"), of("a.b", 80, "/", "a.b"));
         assert_eq!(url("HTTP://a.b:80/"), of("a.b", 80, "/", "a.b"));
         assert_eq!(url("http://a.b:/x"), of("a.b", 80, "/x", "a.b"));
-        assert_eq!(
-            url("http://a.b:8080/x/y?z=1#f"),
-            of("a.b", 8080, "/x/y?z=1", "a.b:8080")
-        );
+        assert_eq!(url("http://a.b:8080/x/y?z=1#f"), of("a.b", 8080, "/x/y?z=1", "a.b:8080"));
         assert_eq!(url("http://a.b?z"), of("a.b", 80, "/?z", "a.b"));
         assert_eq!(url("http://a.b#z"), of("a.b", 80, "/", "a.b"));
         assert_eq!(url("http://[::1]:81/"), of("::1", 81, "/", "[::1]:81"));

@@ -11,7 +11,7 @@ use syn::parse::discouraged::Speculative;
 use syn::parse::{ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::visit_mut::VisitMut;
-use syn::{Block, Expr, Stmt, Token};
+use syn::{Block, Expr, Pat, Stmt, Token, Type};
 
 use crate::exits::Exits;
 use crate::ours_at;
@@ -24,20 +24,22 @@ const MISSING: &str = "__trio_missing";
 pub(crate) fn rewrite(body: TokenStream, exits: &mut Exits<'_>) -> TokenStream {
     let mut pieces = match Block::parse_within.parse2(body.clone()) {
         Ok(statements) => statements.into_iter().map(Piece::Statement).collect(),
-        Err(_) => split(body),
+        // Often only a name after a dot is missing, because that is what is about to be typed.
+        Err(_) => split(complete(body)),
     };
     let last = pieces.pop();
     let mut output: TokenStream = pieces.into_iter().map(|piece| piece.print(exits)).collect();
     output.extend(end(last, exits));
-    output
+    without_missing(output)
 }
 
 /// A statement, or what could be one when it is finished.
 enum Piece {
     Statement(Stmt),
 
-    /// Parsed with a name put in where one is missing.
-    Completed(Stmt),
+    /// Parsed up to where a semicolon is missing: what comes before an expression, the expression,
+    /// and the statement behind it, which would be part of it if a name were missing as well.
+    Unended(TokenStream, Expr, Option<Box<Self>>),
 
     Raw(Vec<TokenTree>),
 }
@@ -49,7 +51,12 @@ impl Piece {
                 exits.visit_stmt_mut(&mut statement);
                 statement.into_token_stream()
             }
-            Self::Completed(statement) => without_missing(Self::Statement(statement).print(exits)),
+            Self::Unended(mut output, mut expr, behind) => {
+                exits.visit_expr_mut(&mut expr);
+                expr.to_tokens(&mut output);
+                output.extend(behind.map(|behind| behind.print(exits)));
+                output
+            }
             Self::Raw(tokens) => raw(tokens, exits),
         }
     }
@@ -70,10 +77,9 @@ fn end(last: Option<Piece>, exits: &mut Exits<'_>) -> TokenStream {
     let Some(last) = last else {
         return exits.value(&ours!(()));
     };
-    let (form, broken) = match &last {
-        Piece::Statement(statement) => (tail::form(statement), false),
-        Piece::Completed(statement) => (tail::form(statement), true),
-        Piece::Raw(_) => (Form::Uncertain, true),
+    let (form, parsed) = match &last {
+        Piece::Statement(statement) => (tail::form(statement), true),
+        Piece::Unended(..) | Piece::Raw(_) => (Form::Uncertain, false),
     };
     let last = last.print(exits);
     match form {
@@ -86,11 +92,11 @@ fn end(last: Option<Piece>, exits: &mut Exits<'_>) -> TokenStream {
             // Where a value of the wrong type is reported, and the end of a broken statement.
             let place = last.clone().into_iter().last().map_or_else(Span::mixed_site, |tree| ours_at(tree.span()));
             let block = quote_spanned!(place=> { #last });
-            let value = if broken {
+            let value = if parsed && !lacks_any(last) {
+                Ident::new("value", place).into_token_stream()
+            } else {
                 // Whatever rustc makes of it is not to be reported as well.
                 ours!(::core::unreachable!())
-            } else {
-                Ident::new("value", place).into_token_stream()
             };
             let value = exits.value(&value);
             ours! {
@@ -103,28 +109,62 @@ fn end(last: Option<Piece>, exits: &mut Exits<'_>) -> TokenStream {
     }
 }
 
-/// Statement by statement: what parses, what would with a name put in, and what does not.
+/// Statement by statement: what parses, what would with a semicolon, and what does not.
 fn split(body: TokenStream) -> Vec<Piece> {
     let parser = |input: ParseStream<'_>| {
         let mut pieces = Vec::new();
         while !input.is_empty() {
-            let ahead = input.fork();
-            if let Ok(statement) = ahead.parse::<Stmt>() {
-                input.advance_to(&ahead);
-                pieces.push(Piece::Statement(statement));
-                continue;
-            }
-            let tokens = piece(input)?;
-            // Often only a name after a dot is missing, because that is what is about to be typed.
-            let parsed = parse_completed(&tokens.iter().cloned().collect(), |tokens| Block::parse_within.parse2(tokens));
-            match parsed {
-                Ok(statements) => pieces.extend(statements.into_iter().map(Piece::Completed)),
-                Err(_) => pieces.push(Piece::Raw(tokens)),
-            }
+            next(input, &mut pieces)?;
         }
         Ok(pieces)
     };
     parser.parse2(body).unwrap_or_default()
+}
+
+/// Takes at least one token from the input.
+fn next(input: ParseStream<'_>, pieces: &mut Vec<Piece>) -> syn::Result<()> {
+    let ahead = input.fork();
+    if let Ok(statement) = ahead.parse::<Stmt>() {
+        input.advance_to(&ahead);
+        pieces.push(Piece::Statement(statement));
+        return Ok(());
+    }
+
+    // The name has just been typed, and the semicolon is missing; or it is the last statement.
+    let ahead = input.fork();
+    if let Ok((before, expr)) = ahead.call(unended) {
+        input.advance_to(&ahead);
+        let mut behind = Vec::new();
+        if input.is_empty() && before.is_empty() {
+            pieces.push(Piece::Statement(Stmt::Expr(expr, None)));
+            return Ok(());
+        }
+        if !input.is_empty() {
+            next(input, &mut behind)?;
+        }
+        let mut behind = behind.into_iter();
+        pieces.push(Piece::Unended(before, expr, behind.next().map(Box::new)));
+        pieces.extend(behind);
+        return Ok(());
+    }
+
+    pieces.push(Piece::Raw(piece(input)?));
+    Ok(())
+}
+
+/// `let … = expression`, or an expression.
+fn unended(input: ParseStream<'_>) -> syn::Result<(TokenStream, Expr)> {
+    let mut before = TokenStream::new();
+    if input.peek(Token![let]) {
+        before.extend([input.parse::<TokenTree>()?]);
+        Pat::parse_single(input)?.to_tokens(&mut before);
+        if input.peek(Token![:]) {
+            before.extend([input.parse::<TokenTree>()?]);
+            input.parse::<Type>()?.to_tokens(&mut before);
+        }
+        input.parse::<Token![=]>()?.to_tokens(&mut before);
+    }
+    Ok((before, input.parse()?))
 }
 
 /// The tokens up to where the next statement may begin: behind a semicolon or a pair of braces.
@@ -198,41 +238,60 @@ fn list(stream: TokenStream, exits: &mut Exits<'_>) -> TokenStream {
 }
 
 /// The tokens with a name behind every dot that lacks one.
-fn complete(piece: &[TokenTree], changed: &mut bool) -> TokenStream {
+fn complete(tokens: TokenStream) -> TokenStream {
+    let trees: Vec<TokenTree> = tokens.into_iter().collect();
     let mut output = TokenStream::new();
-    for (index, tree) in piece.iter().enumerate() {
-        match tree {
-            TokenTree::Group(group) => {
-                let inside: Vec<TokenTree> = group.stream().into_iter().collect();
-                let stream = complete(&inside, changed);
-                output.extend([TokenTree::from(rebuilt(group, stream))]);
-            }
-            _ => output.extend([tree.clone()]),
-        }
-        let before = index.checked_sub(1).map(|before| &piece[before]);
-        if is_dot(tree) && !before.is_some_and(is_dot) && lacks_name(piece.get(index + 1)) {
-            *changed = true;
+    for (index, tree) in trees.iter().enumerate() {
+        let completed = match tree {
+            TokenTree::Group(group) => rebuilt(group, complete(group.stream())).into(),
+            other => other.clone(),
+        };
+        output.extend([completed]);
+        let follows_dot = index.checked_sub(1).is_some_and(|before| is_dot(&trees[before]));
+        if is_dot(tree) && !follows_dot && lacks_name(trees.get(index + 1)) {
             output.extend([TokenTree::from(Ident::new(MISSING, Span::mixed_site()))]);
         }
     }
     output
 }
 
+/// Whether this, behind a dot, is not the name of a field or method.
 fn lacks_name(after_dot: Option<&TokenTree>) -> bool {
+    const STATEMENTS: [&str; 13] = [
+        "async", "break", "const", "continue", "for", "if", "let", "loop", "match", "return", "unsafe", "use", "while",
+    ];
     match after_dot {
-        Some(TokenTree::Ident(_) | TokenTree::Literal(_)) => false,
+        Some(ident @ TokenTree::Ident(_)) => is_ident(ident, &STATEMENTS),
+        Some(TokenTree::Literal(_)) => false,
         Some(TokenTree::Punct(punct)) => punct.as_char() != '.',
         Some(TokenTree::Group(_)) | None => true,
     }
 }
 
+/// Whether a name was put in.
+fn lacks_any(tokens: TokenStream) -> bool {
+    tokens.into_iter().any(|tree| match tree {
+        TokenTree::Group(group) => lacks_any(group.stream()),
+        other => is_ident(&other, &[MISSING]),
+    })
+}
+
 fn without_missing(tokens: TokenStream) -> TokenStream {
+    if !lacks_any(tokens.clone()) {
+        return tokens;
+    }
     let kept = tokens.into_iter().filter(|tree| !is_ident(tree, &[MISSING]));
-    kept.map(|tree| match tree {
+    let kept = kept.map(|tree| match tree {
         TokenTree::Group(group) => rebuilt(&group, without_missing(group.stream())).into(),
         other => other,
-    })
-    .collect()
+    });
+    kept.collect()
+}
+
+/// The statements of a block, if need be with names put in.
+pub(crate) fn parse_completed(tokens: &TokenStream) -> syn::Result<Vec<Stmt>> {
+    let parse = Block::parse_within;
+    parse.parse2(tokens.clone()).or_else(|_| parse.parse2(complete(tokens.clone())))
 }
 
 /// The group with other content: same delimiters, same place.
@@ -248,14 +307,4 @@ pub(crate) fn is_ident(tree: &TokenTree, names: &[&str]) -> bool {
 
 fn is_dot(tree: &TokenTree) -> bool {
     matches!(tree, TokenTree::Punct(punct) if punct.as_char() == '.')
-}
-
-/// Parses tokens, if need be with a name behind every dot that lacks one.
-pub(crate) fn parse_completed<T>(tokens: &TokenStream, parse: impl Fn(TokenStream) -> syn::Result<T>) -> syn::Result<T> {
-    parse(tokens.clone()).or_else(|error| {
-        let trees: Vec<TokenTree> = tokens.clone().into_iter().collect();
-        let mut changed = false;
-        let completed = complete(&trees, &mut changed);
-        if changed { parse(completed) } else { Err(error) }
-    })
 }

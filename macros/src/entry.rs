@@ -26,9 +26,8 @@ use crate::ours_at;
 pub(crate) fn main(options: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let Options { krate, calls } = options::MAIN.parse(options, &mut errors);
-    let function = match Function::parse("#[trio::main]", &item, &mut errors) {
-        Some(function) => function,
-        None => return ours!(#item #errors),
+    let Some(function) = Function::parse("#[trio::main]", &item, &mut errors) else {
+        return ours!(#item #errors);
     };
     for input in &function.signature.inputs {
         errors.at(input, "the main task takes no arguments");
@@ -53,9 +52,8 @@ pub(crate) fn main(options: TokenStream, item: TokenStream) -> TokenStream {
 pub(crate) fn test(options: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let Options { krate, calls } = options::TEST.parse(options, &mut errors);
-    let mut function = match Function::parse("#[trio::test]", &item, &mut errors) {
-        Some(function) => function,
-        None => return ours!(#item #errors),
+    let Some(mut function) = Function::parse("#[trio::test]", &item, &mut errors) else {
+        return ours!(#item #errors);
     };
     let (second, attrs): (Vec<_>, Vec<_>) = function.attrs.into_iter().partition(is_test);
     function.attrs = attrs;
@@ -173,7 +171,13 @@ impl Function {
             ReturnType::Default => expr.clone(),
             ReturnType::Type(_, ty) => {
                 let span = ours_at(ty.span());
-                expr.clone().into_iter().map(|mut tree| { tree.set_span(span); tree }).collect()
+                expr.clone()
+                    .into_iter()
+                    .map(|mut tree| {
+                        tree.set_span(span);
+                        tree
+                    })
+                    .collect()
             }
         }
     }

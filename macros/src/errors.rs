@@ -26,7 +26,6 @@ impl Errors {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-
 }
 
 /// Printed as one `compile_error!` statement a mistake; as nothing when there is none.

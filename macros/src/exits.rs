@@ -135,11 +135,7 @@ impl<'a> Exits<'a> {
 
     /// What the closure returns for one of its exits.
     fn outcome(&self, exit: &TokenStream) -> TokenStream {
-        if self.in_group {
-            ours!(::core::result::Result::Ok(#exit))
-        } else {
-            exit.clone()
-        }
+        if self.in_group { ours!(::core::result::Result::Ok(#exit)) } else { exit.clone() }
     }
 
     /// Runs `visit` with a further `cfg` predicate around.

@@ -143,10 +143,9 @@ impl Header<'_> {
             Kind::TryNursery => {
                 self.errors.at(result, "expected `Result<_, Error>`: what the nursery's block comes to");
             }
-            Kind::Nursery => self.errors.at(
-                result,
-                "children of `nursery!` cannot fail; write `try_nursery!` to name an error type",
-            ),
+            Kind::Nursery => {
+                self.errors.at(result, "children of `nursery!` cannot fail; write `try_nursery!` to name an error type")
+            }
             _ => self.errors.at(result, "a cancel scope takes no result type"),
         }
         Ok(None)

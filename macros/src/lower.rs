@@ -9,9 +9,9 @@ use syn::{Expr, Type};
 use crate::body;
 use crate::errors::Errors;
 use crate::exits::{Exit, Exits, Names};
-use crate::ours_at;
 use crate::header::Call;
 use crate::kind::{Kind, Shape};
+use crate::ours_at;
 use crate::typed;
 
 /// Lowers one block macro, and with it every block macro in its body.
@@ -178,11 +178,7 @@ impl Lowering<'_> {
             .collect();
         // The value's type can be `!`.
         let none = ours!(none.map(|value| { #[allow(unreachable_code)] #exit::Value { value } }));
-        if arms.is_empty() {
-            none
-        } else {
-            ours!(match #none { #(#arms)* probe => probe })
-        }
+        if arms.is_empty() { none } else { ours!(match #none { #(#arms)* probe => probe }) }
     }
 
     /// The exit enum, with the functions that only exist for the types.

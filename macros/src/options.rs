@@ -117,7 +117,10 @@ impl Known {
             return Err(input.error(format!("expected an option: {}", names())));
         };
         let Some((_, expected)) = self.0.iter().find(|(known, _)| name == known) else {
-            return Err(syn::Error::new_spanned(&name, format!("unknown option `{name}`; expected one of {}", names())));
+            return Err(syn::Error::new_spanned(
+                &name,
+                format!("unknown option `{name}`; expected one of {}", names()),
+            ));
         };
         if given.iter().any(|(earlier, _)| *earlier == name) {
             return Err(syn::Error::new_spanned(&name, format!("duplicate option `{name}`")));
@@ -131,11 +134,15 @@ fn value(input: ParseStream<'_>, name: &Ident, expected: Value) -> syn::Result<P
     if input.parse::<Option<Token![=]>>()?.is_none() {
         return match expected {
             Value::Flag => Ok(Parsed::Tokens(ours!(true))),
-            _ => Err(syn::Error::new_spanned(name, format!("option `{name}` needs a value: `{name} = {}`", expected.example()))),
+            _ => Err(syn::Error::new_spanned(
+                name,
+                format!("option `{name}` needs a value: `{name} = {}`", expected.example()),
+            )),
         };
     }
     let wrong = || format!("option `{name}` takes {}: `{name} = {}`", expected.description(), expected.example());
-    let found = input.cursor().token_tree().map(|(tree, _)| tree.to_token_stream()).unwrap_or_else(|| name.to_token_stream());
+    let found =
+        input.cursor().token_tree().map(|(tree, _)| tree.to_token_stream()).unwrap_or_else(|| name.to_token_stream());
     let error = |_| syn::Error::new_spanned(&found, wrong());
     match expected {
         Value::Crate => Ok(Parsed::Tokens(input.call(Path::parse_mod_style).map_err(error)?.to_token_stream())),

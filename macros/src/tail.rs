@@ -3,7 +3,8 @@
 //! Only the type checker knows for sure. What is certain here is what no type can change: that a
 //! tuple is a tuple. A wrong answer costs little: see [`Form`].
 //!
-//! What may be half typed at its end, and then looks like a field, is never certain.
+//! Nor is anything called certain that is of type `()`, or that looks like a statement half typed: the
+//! two forms differ before the statement, and an editor is confused when they change while one types.
 
 use syn::{Block, Expr, ExprPath, Macro, Stmt};
 
@@ -41,7 +42,6 @@ fn is_certain(expr: &Expr) -> bool {
         | Expr::Binary(_)
         | Expr::Cast(_)
         | Expr::Closure(_)
-        | Expr::ForLoop(_)
         | Expr::Index(_)
         | Expr::Lit(_)
         | Expr::Path(_)
@@ -50,14 +50,13 @@ fn is_certain(expr: &Expr) -> bool {
         | Expr::Repeat(_)
         | Expr::Struct(_)
         | Expr::Tuple(_)
-        | Expr::Unary(_)
-        | Expr::While(_) => true,
+        | Expr::Unary(_) => true,
         Expr::Block(it) => it.label.is_none() && ends_in_value(&it.block),
         Expr::Unsafe(it) => ends_in_value(&it.block),
         Expr::Call(call) => matches!(&*call.func, Expr::Path(function) if constructs(function)),
         Expr::If(it) => match &it.else_branch {
             Some((_, otherwise)) => ends_in_value(&it.then_branch) || is_certain(otherwise),
-            None => true,
+            None => false,
         },
         Expr::Macro(it) => is_value(&it.mac),
         // One arm is enough for the end to be reached.

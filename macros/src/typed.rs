@@ -110,7 +110,7 @@ fn needs_type(block: &Group) -> bool {
     if block.delimiter() != Delimiter::Brace {
         return false;
     }
-    match parse_completed(&block.stream(), |tokens| Block::parse_within.parse2(tokens)) {
+    match parse_completed(&block.stream()) {
         Ok(mut statements) => {
             let mut outcome = Outcome::default();
             outcome.statements(&mut statements);

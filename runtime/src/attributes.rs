@@ -141,9 +141,9 @@ where
     Fut: Future,
     Fut::Output: TestOutput,
 {
-    let replay = std::env::var("TRIO_SEED").ok().map(|seed| {
-        seed.trim().parse::<u64>().unwrap_or_else(|_| panic!("TRIO_SEED must be a number, not '{seed}'"))
-    });
+    let replay = std::env::var("TRIO_SEED")
+        .ok()
+        .map(|seed| seed.trim().parse::<u64>().unwrap_or_else(|_| panic!("TRIO_SEED must be a number, not '{seed}'")));
     let fixed = replay.or(options.seed);
     let schedules = if fixed.is_some() { 1 } else { options.schedules.unwrap_or(1).max(1) };
     for schedule in 0.. {

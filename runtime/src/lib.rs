@@ -143,9 +143,7 @@ pub use kernel::nursery::{Named, Nursery, open_nursery, open_try_nursery};
 pub use kernel::reactor::{BusyResourceError, ClosedResourceError};
 pub use kernel::reason::{CancelReason, CancelSource};
 pub use kernel::run::{Builder, CtrlC, run};
-pub use kernel::scope::{
-    CancelScope, TooSlowError, fail_after, fail_at, move_on_after, move_on_at, shield,
-};
+pub use kernel::scope::{CancelScope, TooSlowError, fail_after, fail_at, move_on_after, move_on_at, shield};
 pub use kernel::sleep::{current_time, sleep, sleep_forever, sleep_until};
 pub use kernel::start::{StartError, TaskStatus};
 pub use kernel::task::{Cancelled, TaskHandle};
@@ -160,9 +158,7 @@ pub use trio_macros::{main, test};
 #[doc(hidden)]
 pub mod __private {
     pub use crate::attributes::{MainOptions, TestOptions, TestOutput, run_main, run_test};
-    pub use crate::kernel::nursery::expansion::{
-        BodyExit, nursery, nursery_scoped, try_nursery, try_nursery_scoped,
-    };
+    pub use crate::kernel::nursery::expansion::{BodyExit, nursery, nursery_scoped, try_nursery, try_nursery_scoped};
     pub use crate::kernel::question::Try;
     pub use trio_macros::*;
 }

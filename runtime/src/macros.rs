@@ -3,6 +3,7 @@
 //! A procedural macro can't know the name under which this crate is a dependency, but a
 //! `macro_rules!` can: it passes its `$crate` along. The arm `@lowered` is for a block macro in the
 //! body of another one; the outer one has done the inner one's work already.
+#![forbid(unsafe_code)]
 
 /// Opens a nursery, runs a block in it, and waits until every task started in it has ended.
 ///

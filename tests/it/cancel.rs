@@ -8,15 +8,12 @@ use trio::testing::MockClock;
 use trio::{CancelHandle, CancelReason, CancelScope, CancelSource, TaskStatus};
 
 use crate::support::{
-    Failed, Log, OnDrop, failures, forever, forever_or_fail, meets_cancellation, panic_text, park,
-    secs, settle, yield_shielded,
+    Failed, Log, OnDrop, failures, forever, forever_or_fail, meets_cancellation, panic_text, park, secs, settle,
+    yield_shielded,
 };
 
 /// Notes, when it is dropped, why the scope was cancelled.
-fn note_reason<'a>(
-    scope: &CancelHandle,
-    reasons: &'a RefCell<Vec<CancelReason>>,
-) -> impl Drop + use<'a> {
+fn note_reason<'a>(scope: &CancelHandle, reasons: &'a RefCell<Vec<CancelReason>>) -> impl Drop + use<'a> {
     let scope = scope.clone();
     OnDrop(move || reasons.borrow_mut().extend(scope.reason()))
 }
@@ -243,10 +240,7 @@ fn debug_tells_state_deadline_and_reason() {
             handle.set_deadline(Some(start + secs(1)));
             assert!(text(&handle).starts_with("CancelScope(active, deadline is 1.00 seconds ago"));
             handle.set_deadline(Some(start + secs(12)));
-            assert_eq!(
-                text(&handle),
-                "CancelScope(active, deadline is 10.00 seconds from now)"
-            );
+            assert_eq!(text(&handle), "CancelScope(active, deadline is 10.00 seconds from now)");
         });
         assert_eq!(value.await, Some(()));
         assert!(text(&handle).starts_with("CancelScope(exited, "));

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use futures::FutureExt;
 use futures::future::{Either, join, select};
 use trio::{
-    CancelScope, Event, Lock, MemoryReceiver, MemorySender, SendError, TryReceiveError,
-    TrySendError, open_memory_channel,
+    CancelScope, Event, Lock, MemoryReceiver, MemorySender, SendError, TryReceiveError, TrySendError,
+    open_memory_channel,
 };
 
 use crate::support::{Log, meets_cancellation, secs, settle, yields};
@@ -117,10 +117,7 @@ async fn a_lock_goes_to_whoever_has_waited_longest() {
         n.start_soon(turns(&lock, "c"));
     }
     // Who releases it and asks again queues up behind the others.
-    assert_eq!(
-        lock.into_inner(),
-        ["a0", "b0", "c0", "a1", "b1", "c1", "a2", "b2", "c2"]
-    );
+    assert_eq!(lock.into_inner(), ["a0", "b0", "c0", "a1", "b1", "c1", "a2", "b2", "c2"]);
 }
 
 #[trio::test(schedules = 20)]
@@ -315,10 +312,7 @@ async fn a_full_channel_makes_the_sender_wait() {
         }
         assert!(receiver.receive().await.is_err());
     }
-    assert_eq!(
-        log.lines(),
-        ["sent 0 at 0", "sent 1 at 1", "sent 2 at 2", "sent 3 at 3"]
-    );
+    assert_eq!(log.lines(), ["sent 0 at 0", "sent 1 at 1", "sent 2 at 2", "sent 3 at 3"]);
 }
 
 #[trio::test]
@@ -334,10 +328,7 @@ async fn what_does_not_wait_says_why_it_failed() {
     sender.close();
     assert_eq!(receiver.try_receive(), Ok("left"));
     assert_eq!(receiver.try_receive(), Err(TryReceiveError::EndOfChannel));
-    assert!(
-        yields(receiver.receive()).await,
-        "a checkpoint all the same"
-    );
+    assert!(yields(receiver.receive()).await, "a checkpoint all the same");
     assert!(receiver.receive().await.is_err());
 
     let (sender, receiver) = open_memory_channel(1);
@@ -498,8 +489,7 @@ async fn nothing_is_lost_to_a_select() {
                 }
             }
         }
-        let (mut left, mut right): (Vec<u32>, Vec<u32>) =
-            got.into_iter().partition(|&value| value < 50);
+        let (mut left, mut right): (Vec<u32>, Vec<u32>) = got.into_iter().partition(|&value| value < 50);
         assert!(left.is_sorted(), "in order: {left:?}");
         assert!(right.is_sorted(), "in order: {right:?}");
         left.append(&mut right);

@@ -43,10 +43,7 @@ async fn whoever_waits_for_all_to_be_blocked_goes_on_before_the_clock_jumps() {
         n.start_soon(yawn(&log));
         n.start_soon(wait(&log));
     }
-    assert_eq!(
-        log.lines(),
-        ["waiter woke at 0", "yawn at 100", "waiter done at 1000"]
-    );
+    assert_eq!(log.lines(), ["waiter woke at 0", "yawn at 100", "waiter done at 1000"]);
 }
 
 // trio: _core/_tests/test_mock_clock.py::test_mock_clock_autojump_0_and_wait_all_tasks_blocked_nonzero

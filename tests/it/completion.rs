@@ -4,7 +4,7 @@
 //! so and ends.
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -37,11 +37,20 @@ const CASES: &[(&str, &str)] = &[
     ("async fn f() -> Option<u8> { trio::nursery! { |n| let a = some()?; a.$0 }; None }", "checked_add"),
     ("async fn f() -> Option<u8> { trio::nursery! { |n| some()?.$0 }; None }", "checked_add"),
     ("async fn f() -> u8 { trio::nursery! { |n| if true { return 1; } let a = 7u8; a.$0 }; 2 }", "checked_add"),
-    ("async fn f() -> Option<u8> { trio::nursery! { |n| for a in some() { let b = some()?; b.$0 } }; None }", "checked_add"),
+    (
+        "async fn f() -> Option<u8> { trio::nursery! { |n| for a in some() { let b = some()?; b.$0 } }; None }",
+        "checked_add",
+    ),
     // In a nest, in an inline task, and in an inline task with a `?`.
-    ("async fn f() -> Option<u8> { trio::nursery! { |n| trio::shield!({ let a = some()?; a.$0 }); }; None }", "checked_add"),
+    (
+        "async fn f() -> Option<u8> { trio::nursery! { |n| trio::shield!({ let a = some()?; a.$0 }); }; None }",
+        "checked_add",
+    ),
     ("async fn f() { trio::nursery! { |n| n.start_soon(async { let a = 7u8; a.$0 }); }; }", "checked_add"),
-    ("async fn f() { let _ = trio::try_nursery! { |n| n.start_soon(async { let a = text().parse::<u8>()?; a.$0 Ok(()) }); }; }", "checked_add"),
+    (
+        "async fn f() { let _ = trio::try_nursery! { |n| n.start_soon(async { let a = text().parse::<u8>()?; a.$0 Ok(()) }); }; }",
+        "checked_add",
+    ),
     // In the attribute macros, also with a mistake in their options.
     ("#[trio::test] async fn f() { let num = 7u32; num.$0 }", "checked_add"),
     ("#[trio::test(nonsense)] async fn f() { let num = 7u32; num.$0 }", "checked_add"),
@@ -177,10 +186,8 @@ impl Session {
         self.notify("textDocument/didChange", &changed);
 
         let line = PRELUDE.lines().count();
-        let place = format!(
-            r#"{{"textDocument":{{"uri":{:?}}},"position":{{"line":{line},"character":{hole}}}}}"#,
-            self.uri
-        );
+        let place =
+            format!(r#"{{"textDocument":{{"uri":{:?}}},"position":{{"line":{line},"character":{hole}}}}}"#, self.uri);
         let label = format!(r#""label":"{name}"#);
         let give_up = Instant::now() + patience;
         loop {

@@ -24,10 +24,7 @@ async fn a_scope_has_the_deadline_or_the_timeout_that_was_set_last() {
     handle.set_deadline(Some(at));
     assert_eq!(handle.deadline(), Some(at));
 
-    for scope in [
-        CancelScope::new().deadline(at).timeout(secs(5)),
-        scope.timeout(secs(5)),
-    ] {
+    for scope in [CancelScope::new().deadline(at).timeout(secs(5)), scope.timeout(secs(5))] {
         assert_eq!(scope.handle().deadline(), None);
         assert_eq!(scope.handle().timeout(), Some(secs(5)));
     }
@@ -180,10 +177,7 @@ async fn taken<T>(operation: impl Future<Output = T>) -> (Duration, T) {
 
 #[track_caller]
 fn assert_took_a_second(taken: Duration) {
-    assert!(
-        taken >= secs(1) && taken < PATIENCE,
-        "it took {taken:?} instead of a second"
-    );
+    assert!(taken >= secs(1) && taken < PATIENCE, "it took {taken:?} instead of a second");
 }
 
 // trio: _tests/test_timeouts.py::test_sleep

@@ -52,16 +52,8 @@ fn no_layer_imports_one_above_it() {
 fn the_table_names_only_modules_that_exist() {
     let files = source::rust_files_below("runtime/src");
     for (module, _) in MODULES {
-        let (file, folder) = (
-            format!("runtime/src/{module}.rs"),
-            format!("runtime/src/{module}/"),
-        );
-        assert!(
-            files
-                .iter()
-                .any(|name| *name == file || name.starts_with(&folder)),
-            "there is no module `{module}`"
-        );
+        let (file, folder) = (format!("runtime/src/{module}.rs"), format!("runtime/src/{module}/"));
+        assert!(files.iter().any(|name| *name == file || name.starts_with(&folder)), "there is no module `{module}`");
     }
 }
 
@@ -71,18 +63,11 @@ type Exports = BTreeMap<String, String>;
 
 /// The complaints about one file.
 fn check(file: &str, source: &str, modules: &[(&str, Layer)], exports: &Exports) -> Vec<String> {
-    let layer_of = |module: &str| {
-        modules
-            .iter()
-            .find(|(name, _)| *name == module)
-            .map(|(_, layer)| *layer)
-    };
+    let layer_of = |module: &str| modules.iter().find(|(name, _)| *name == module).map(|(_, layer)| *layer);
     let home = module_path(file);
     let top = home.first().map_or("lib", String::as_str);
     let Some(layer) = layer_of(top) else {
-        return vec![format!(
-            "{file}: the module `{top}` has no layer; give it one in tests/it/layers.rs"
-        )];
+        return vec![format!("{file}: the module `{top}` has no layer; give it one in tests/it/layers.rs")];
     };
     let mut wrong = Vec::new();
     for Import { path, line, .. } in imports(&home, source) {
@@ -93,9 +78,7 @@ fn check(file: &str, source: &str, modules: &[(&str, Layer)], exports: &Exports)
         let imported = layer_of(module).unwrap_or(Layer::Facade);
         if imported > layer {
             let path = path.join("::");
-            wrong.push(format!(
-                "{file}:{line}: {layer:?} may not import `crate::{path}`, which is {imported:?}"
-            ));
+            wrong.push(format!("{file}:{line}: {layer:?} may not import `crate::{path}`, which is {imported:?}"));
         }
     }
     wrong
@@ -106,10 +89,7 @@ fn module_path(file: &str) -> Vec<String> {
     let path = file.strip_prefix("runtime/src/").unwrap_or(file);
     let path = path.strip_suffix(".rs").unwrap_or(path);
     let mut modules: Vec<String> = path.split('/').map(str::to_owned).collect();
-    if modules
-        .last()
-        .is_some_and(|last| last == "mod" || last == "lib")
-    {
+    if modules.last().is_some_and(|last| last == "mod" || last == "lib") {
         modules.pop();
     }
     modules
@@ -133,10 +113,7 @@ fn imports(home: &[String], source: &str) -> Vec<Import> {
     let mut imports = Vec::new();
     let mut at = 0;
     while at < pieces.len() {
-        let before = |count: usize| {
-            at.checked_sub(count)
-                .map_or("", |before| pieces[before].text.as_str())
-        };
+        let before = |count: usize| at.checked_sub(count).map_or("", |before| pieces[before].text.as_str());
         // `$crate` in a macro is expanded in the user's crate, and in `super::super` only the first
         // begins a path.
         let goes_on = before(1) == ":" && before(3).ends_with(char::is_alphanumeric);
@@ -179,10 +156,7 @@ fn names(pieces: &[Piece], at: &mut usize, prefix: &[String], out: &mut Vec<Impo
         while pieces.get(*at).is_some_and(|piece| piece.text != "}") {
             names(pieces, at, prefix, out);
             // On to the comma after this name, past `as other`.
-            while pieces
-                .get(*at)
-                .is_some_and(|piece| piece.text != "," && piece.text != "}")
-            {
+            while pieces.get(*at).is_some_and(|piece| piece.text != "," && piece.text != "}") {
                 *at += 1;
             }
             *at += usize::from(pieces.get(*at).is_some_and(|piece| piece.text == ","));
@@ -208,11 +182,7 @@ fn names(pieces: &[Piece], at: &mut usize, prefix: &[String], out: &mut Vec<Impo
         _ => path[path.len() - 1].clone(),
     };
     *at += 1;
-    out.push(Import {
-        path,
-        name,
-        line: piece.line,
-    });
+    out.push(Import { path, name, line: piece.line });
 }
 
 /// Whether `::` is followed by type arguments, as in `run::<T>()`.
@@ -224,22 +194,11 @@ fn is_generic(pieces: &[Piece], at: usize) -> bool {
 fn exports(lib: &str) -> Exports {
     let pieces = source::pieces(source::tokens("lib.rs", lib));
     let mut imports = Vec::new();
-    for at in
-        (0..pieces.len()).filter(|&at| pieces[at].text == "use" && pieces[at].modules.is_empty())
-    {
-        let from_root =
-            matches!(pieces[at + 1].text.as_str(), "crate" | "self") && is_path(&pieces, at + 1);
-        names(
-            &pieces,
-            &mut if from_root { at + 4 } else { at + 1 },
-            &[],
-            &mut imports,
-        );
+    for at in (0..pieces.len()).filter(|&at| pieces[at].text == "use" && pieces[at].modules.is_empty()) {
+        let from_root = matches!(pieces[at + 1].text.as_str(), "crate" | "self") && is_path(&pieces, at + 1);
+        names(&pieces, &mut if from_root { at + 4 } else { at + 1 }, &[], &mut imports);
     }
-    imports
-        .into_iter()
-        .map(|Import { mut path, name, .. }| (name, path.swap_remove(0)))
-        .collect()
+    imports.into_iter().map(|Import { mut path, name, .. }| (name, path.swap_remove(0))).collect()
 }
 
 /// The complaints about a made-up file, for the tests of the test.
@@ -261,42 +220,18 @@ fn complaints(file: &str, source: &str) -> Vec<String> {
 #[test]
 fn an_import_from_below_is_fine() {
     for (file, source) in [
-        (
-            "runtime/src/sync.rs",
-            "use crate::kernel::{a, b::{c, d as e}};",
-        ),
+        ("runtime/src/sync.rs", "use crate::kernel::{a, b::{c, d as e}};"),
         (
             "runtime/src/net/tcp.rs",
             "use super::unix; use crate::{sync::Event, kernel}; fn f() { crate::run(crate::nursery! {}) }",
         ),
-        (
-            "runtime/src/kernel/run.rs",
-            "use super::waker::*; use crate::Job; use std::net; use mio::net::Sync;",
-        ),
-        (
-            "runtime/src/kernel/run.rs",
-            "use crate::{run, task, kernel::{self as k}};",
-        ),
-        (
-            "runtime/src/lib.rs",
-            "mod net; pub use crate::testing::MockClock; pub use net::TcpStream;",
-        ),
-        (
-            "runtime/src/kernel/mod.rs",
-            "#[cfg(test)] mod tests { use crate::testing::MockClock; } use self::run;",
-        ),
-        (
-            "runtime/src/kernel/mod.rs",
-            "macro_rules! m { () => { $crate::testing::x() } }",
-        ),
-        (
-            "runtime/src/kernel/mod.rs",
-            "/// See [`crate::testing`].\nfn f() { \"crate::net\"; /* crate::net */ }",
-        ),
-        (
-            "runtime/src/kernel/mod.rs",
-            "mod inner { use super::super::kernel::x; }",
-        ),
+        ("runtime/src/kernel/run.rs", "use super::waker::*; use crate::Job; use std::net; use mio::net::Sync;"),
+        ("runtime/src/kernel/run.rs", "use crate::{run, task, kernel::{self as k}};"),
+        ("runtime/src/lib.rs", "mod net; pub use crate::testing::MockClock; pub use net::TcpStream;"),
+        ("runtime/src/kernel/mod.rs", "#[cfg(test)] mod tests { use crate::testing::MockClock; } use self::run;"),
+        ("runtime/src/kernel/mod.rs", "macro_rules! m { () => { $crate::testing::x() } }"),
+        ("runtime/src/kernel/mod.rs", "/// See [`crate::testing`].\nfn f() { \"crate::net\"; /* crate::net */ }"),
+        ("runtime/src/kernel/mod.rs", "mod inner { use super::super::kernel::x; }"),
     ] {
         assert_eq!(complaints(file, source), [""; 0], "{source}");
     }
@@ -306,58 +241,24 @@ fn an_import_from_below_is_fine() {
 fn an_import_from_above_is_found() {
     for (file, source) in [
         ("runtime/src/kernel/run.rs", "use crate::sync::Event;"),
-        (
-            "runtime/src/kernel/run.rs",
-            "use crate::{kernel::{self, x}, net::{self as n}};",
-        ),
+        ("runtime/src/kernel/run.rs", "use crate::{kernel::{self, x}, net::{self as n}};"),
         ("runtime/src/kernel/run.rs", "use crate::Event;"),
         ("runtime/src/kernel/run.rs", "use crate::Result;"),
         ("runtime/src/kernel/run.rs", "use crate::*;"),
         ("runtime/src/kernel/run.rs", "use super::super::net;"),
         ("runtime/src/kernel/mod.rs", "use super::net;"),
-        (
-            "runtime/src/kernel/mod.rs",
-            "mod inner { use super::super::{net as n}; }",
-        ),
-        (
-            "runtime/src/kernel/run.rs",
-            "fn f(x: Vec<crate::net::TcpStream>) {}",
-        ),
-        (
-            "runtime/src/kernel/run.rs",
-            "fn f() { crate::kernel::f::<crate::net::TcpStream>() }",
-        ),
-        (
-            "runtime/src/kernel/run.rs",
-            "fn f() { crate::nursery! { |n| } }",
-        ),
+        ("runtime/src/kernel/mod.rs", "mod inner { use super::super::{net as n}; }"),
+        ("runtime/src/kernel/run.rs", "fn f(x: Vec<crate::net::TcpStream>) {}"),
+        ("runtime/src/kernel/run.rs", "fn f() { crate::kernel::f::<crate::net::TcpStream>() }"),
+        ("runtime/src/kernel/run.rs", "fn f() { crate::nursery! { |n| } }"),
         ("runtime/src/kernel/run.rs", "use trio::testing;"),
-        (
-            "runtime/src/kernel/run.rs",
-            "fn f() { ::trio::testing::f() }",
-        ),
-        (
-            "runtime/src/sync.rs",
-            "#[cfg(feature = \"tls\")] use crate::net;",
-        ),
+        ("runtime/src/kernel/run.rs", "fn f() { ::trio::testing::f() }"),
+        ("runtime/src/sync.rs", "#[cfg(feature = \"tls\")] use crate::net;"),
         ("runtime/src/net/tcp.rs", "pub(crate) use crate::testing;"),
         ("runtime/src/brand_new.rs", ""),
     ] {
-        assert_eq!(
-            complaints(file, source).len(),
-            1,
-            "{source}: {:?}",
-            complaints(file, source)
-        );
+        assert_eq!(complaints(file, source).len(), 1, "{source}: {:?}", complaints(file, source));
     }
-    let [complaint] = complaints(
-        "runtime/src/sync.rs",
-        "\nuse crate::kernel;\nuse crate::net;",
-    )
-    .try_into()
-    .unwrap();
-    assert_eq!(
-        complaint,
-        "runtime/src/sync.rs:3: Primitives may not import `crate::net`, which is Resources"
-    );
+    let [complaint] = complaints("runtime/src/sync.rs", "\nuse crate::kernel;\nuse crate::net;").try_into().unwrap();
+    assert_eq!(complaint, "runtime/src/sync.rs:3: Primitives may not import `crate::net`, which is Resources");
 }

@@ -19,8 +19,8 @@ use futures::future::{FutureExt, join, join3};
 use trio::lowlevel::{Abort, Rescheduler, current_statistics, current_token, wait_readable};
 use trio::net::{TcpListener, TcpStream};
 use trio::{
-    CancelScope, Event, Lock, Nursery, TaskStatus, finally, move_on_after, open_memory_channel,
-    open_nursery, open_try_nursery, shield, sleep,
+    CancelScope, Event, Lock, Nursery, TaskStatus, finally, move_on_after, open_memory_channel, open_nursery,
+    open_try_nursery, shield, sleep,
 };
 
 use crate::support::{Failed, forever};
@@ -42,12 +42,7 @@ fn alone(test: &str, body: impl FnOnce()) {
     }
     let (_, module) = module_path!().split_once("::").unwrap();
     let status = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            &format!("{module}::{test}"),
-            "--nocapture",
-            "--test-threads=1",
-        ])
+        .args(["--exact", &format!("{module}::{test}"), "--nocapture", "--test-threads=1"])
         .env(INSIDE, "1")
         .status()
         .unwrap();
@@ -76,11 +71,7 @@ async fn wait_somehow(owned: Owned, number: usize) {
             let (client, server) = join(TcpStream::connect(address), listener.accept()).await;
             let (mut client, mut server) = (client.unwrap(), server.unwrap().0);
             let (mut byte, mut other) = ([0], [0]);
-            let wait = join3(
-                client.receive_some(&mut byte),
-                server.receive_some(&mut other),
-                listener.accept(),
-            );
+            let wait = join3(client.receive_some(&mut byte), server.receive_some(&mut other), listener.accept());
             drop(wait.await);
         }
         4 => drop(move_on_after(Duration::from_secs(3600), forever()).await),
@@ -132,15 +123,10 @@ async fn end_somehow(owned: Owned, number: usize) -> Owned {
             let address = listener.local_addr().unwrap();
             let (client, server) = join(TcpStream::connect(address), listener.accept()).await;
             client.unwrap().send_all(b"x").await.unwrap();
-            assert_eq!(
-                server.unwrap().0.receive_some(&mut [0; 2]).await.unwrap(),
-                1
-            );
+            assert_eq!(server.unwrap().0.receive_some(&mut [0; 2]).await.unwrap(), 1);
         }
         4 => {
-            move_on_after(Duration::from_secs(3600), trio::checkpoint())
-                .await
-                .unwrap();
+            move_on_after(Duration::from_secs(3600), trio::checkpoint()).await.unwrap();
             shield(trio::checkpoint()).await;
         }
         _ => {
@@ -171,15 +157,8 @@ async fn hundred(kind: usize, owned: &Owned) {
                 for i in 0..60 {
                     n.start_soon(end_somehow(own(), i).map(drop));
                 }
-                drop(
-                    (0..20)
-                        .map(|i| n.spawn(end_somehow(own(), i)))
-                        .collect::<Vec<_>>(),
-                );
-                for handle in (0..20)
-                    .map(|i| n.spawn(end_somehow(own(), i)))
-                    .collect::<Vec<_>>()
-                {
+                drop((0..20).map(|i| n.spawn(end_somehow(own(), i))).collect::<Vec<_>>());
+                for handle in (0..20).map(|i| n.spawn(end_somehow(own(), i))).collect::<Vec<_>>() {
                     handle.join().await.unwrap();
                 }
             });
@@ -219,11 +198,7 @@ async fn hundred(kind: usize, owned: &Owned) {
                     n.start_soon(wait_somehow(own(), i));
                 }
             });
-            assert!(
-                move_on_after(Duration::from_micros(100), nursery)
-                    .await
-                    .is_none()
-            );
+            assert!(move_on_after(Duration::from_micros(100), nursery).await.is_none());
         }
         4 => {
             open_nursery(async |n| {
@@ -317,30 +292,27 @@ async fn hundred(kind: usize, owned: &Owned) {
 
 #[test]
 fn a_hundred_thousand_tasks_of_every_kind_of_end_leave_nothing() {
-    alone(
-        "a_hundred_thousand_tasks_of_every_kind_of_end_leave_nothing",
-        || {
-            let before = descriptors();
-            let owned = Owned::default();
-            trio::run(async {
-                let token = current_token();
-                let first = current_statistics();
-                let open = descriptors();
-                for round in 0..1_000 {
-                    hundred(round % KINDS, &owned).await;
-                    token.run_sync_soon(|| {}).unwrap();
-                    if round < KINDS || round % 100 == 0 {
-                        check(&owned, open, first.nodes, round % KINDS);
-                    }
+    alone("a_hundred_thousand_tasks_of_every_kind_of_end_leave_nothing", || {
+        let before = descriptors();
+        let owned = Owned::default();
+        trio::run(async {
+            let token = current_token();
+            let first = current_statistics();
+            let open = descriptors();
+            for round in 0..1_000 {
+                hundred(round % KINDS, &owned).await;
+                token.run_sync_soon(|| {}).unwrap();
+                if round < KINDS || round % 100 == 0 {
+                    check(&owned, open, first.nodes, round % KINDS);
                 }
-                trio::checkpoint().await;
-                sleep(Duration::from_millis(1)).await;
-                assert_eq!(current_statistics().run_sync_soon_queue_size, 0);
-                check(&owned, open, first.nodes, KINDS);
-            });
-            assert_eq!(descriptors(), before, "descriptors after the run");
-        },
-    );
+            }
+            trio::checkpoint().await;
+            sleep(Duration::from_millis(1)).await;
+            assert_eq!(current_statistics().run_sync_soon_queue_size, 0);
+            check(&owned, open, first.nodes, KINDS);
+        });
+        assert_eq!(descriptors(), before, "descriptors after the run");
+    });
 }
 
 #[track_caller]
@@ -349,20 +321,9 @@ fn check(owned: &Owned, open: usize, nodes: usize, kind: usize) {
     assert_eq!(now.nodes, nodes, "nodes after tasks of kind {kind}");
     assert_eq!(now.tasks_living, 1, "tasks after tasks of kind {kind}");
     assert_eq!(now.timers, 0, "timers after tasks of kind {kind}");
-    assert_eq!(
-        now.io_registrations, 0,
-        "watched descriptors after tasks of kind {kind}"
-    );
-    assert_eq!(
-        descriptors(),
-        open,
-        "open descriptors after tasks of kind {kind}"
-    );
-    assert_eq!(
-        Rc::strong_count(owned),
-        1,
-        "futures and outputs after tasks of kind {kind}"
-    );
+    assert_eq!(now.io_registrations, 0, "watched descriptors after tasks of kind {kind}");
+    assert_eq!(descriptors(), open, "open descriptors after tasks of kind {kind}");
+    assert_eq!(Rc::strong_count(owned), 1, "futures and outputs after tasks of kind {kind}");
 }
 
 #[test]

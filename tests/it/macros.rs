@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![deny(warnings, clippy::pedantic)]
 
+use std::pin::Pin;
 use std::time::Duration;
 
 mod attributes;
@@ -16,6 +17,12 @@ mod types;
 
 /// Far longer than any test.
 const HOUR: Duration = Duration::new(3600, 0);
+
+/// Runs a future. In a box, lest the run loop be compiled once for every test.
+fn drive<'a, T: 'a>(future: impl Future<Output = T> + 'a) -> T {
+    let future: Pin<Box<dyn Future<Output = T> + 'a>> = Box::pin(future);
+    trio::run(future)
+}
 
 /// The error of a body, told apart from every other type.
 #[derive(Debug, PartialEq, Eq)]

@@ -28,15 +28,11 @@ type Identified = Rc<&'static str>;
 #[trio::test]
 async fn the_bodys_error_comes_out_in_a_group_of_one() {
     let error = Rc::new("body");
-    let result =
-        open_try_nursery(async |_: &Nursery<'_, '_, Identified>| Err::<(), _>(Rc::clone(&error)));
+    let result = open_try_nursery(async |_: &Nursery<'_, '_, Identified>| Err::<(), _>(Rc::clone(&error)));
     let group = result.await.unwrap_err();
     assert_eq!(group.len(), 1);
     assert_eq!(group.first().task_name(), None);
-    assert!(
-        Rc::ptr_eq(group.first().error(), &error),
-        "the very same error"
-    );
+    assert!(Rc::ptr_eq(group.first().error(), &error), "the very same error");
 }
 
 // trio: _core/_tests/test_run.py::test_child_crash_basic
@@ -49,10 +45,7 @@ async fn a_childs_error_comes_out_in_a_group_of_one() {
     };
     let group = result.unwrap_err();
     assert_eq!(group.len(), 1);
-    assert!(
-        Rc::ptr_eq(group.first().error(), &error),
-        "the very same error"
-    );
+    assert!(Rc::ptr_eq(group.first().error(), &error), "the very same error");
     assert!(group.first().task_name().unwrap().contains("fail_with"));
     assert_eq!(group.first().location().file(), file!());
 }
@@ -369,18 +362,12 @@ async fn a_cancelled_nursery_in_a_cancelled_nursery_keeps_its_group() {
     let mut group: Vec<_> = result.unwrap_err().into_iter().collect();
     group.sort_by_key(|error| error.task_name().is_none());
     assert_eq!(group.len(), 2);
-    assert_eq!(
-        (group[0].task_name(), group[0].error().downcast_ref()),
-        (Some("outer"), Some(&Failed("outer")))
-    );
+    assert_eq!((group[0].task_name(), group[0].error().downcast_ref()), (Some("outer"), Some(&Failed("outer"))));
     assert_eq!(group[1].task_name(), None, "it came through the body");
     let inner = group[1].error().downcast_ref::<ErrorGroup>().unwrap();
     assert_eq!(inner.len(), 1, "the cancelled sleeper is no error");
     assert_eq!(inner.first().error().downcast_ref(), Some(&Failed("inner")));
-    assert_eq!(
-        log.sorted(),
-        ["inner sleeper dropped", "outer sleeper dropped"]
-    );
+    assert_eq!(log.sorted(), ["inner sleeper dropped", "outer sleeper dropped"]);
 }
 
 async fn panics() {
@@ -416,12 +403,5 @@ async fn a_daemon_does_not_keep_the_nursery_open() {
         n.start_soon(trio::sleep(secs(3)));
     }
     log.say("the nursery ended");
-    assert_eq!(
-        log.lines(),
-        [
-            "daemon at 0",
-            "daemon dropped at 3",
-            "the nursery ended at 3"
-        ]
-    );
+    assert_eq!(log.lines(), ["daemon at 0", "daemon dropped at 3", "the nursery ended at 3"]);
 }

@@ -25,26 +25,15 @@ fn program() -> &'static PathBuf {
         // Together with this very test, because cargo builds some dependencies anew for an example
         // that is asked for alone.
         build.args(["build", "-p", "trio-tests", "--test", "it"]);
-        build.args([
-            "-p",
-            "trio-examples",
-            "--example",
-            "quickstart",
-            "--message-format=json",
-        ]);
+        build.args(["-p", "trio-examples", "--example", "quickstart", "--message-format=json"]);
         if !cfg!(debug_assertions) {
             build.arg("--release");
         }
-        let output = build
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("cargo can be started");
+        let output = build.stderr(Stdio::inherit()).output().expect("cargo can be started");
         assert!(output.status.success(), "the quickstart doesn't build");
         // One JSON object a line; that about the example holds `"executable":"PATH"`.
         let messages = String::from_utf8(output.stdout).expect("cargo writes UTF-8");
-        let mut examples = messages
-            .lines()
-            .filter(|line| line.contains("\"kind\":[\"example\"]"));
+        let mut examples = messages.lines().filter(|line| line.contains("\"kind\":[\"example\"]"));
         let after = examples.find_map(|line| line.split("\"executable\":\"").nth(1));
         let after = after.expect("cargo says where the program is");
         after.split('"').next().unwrap_or_default().into()
@@ -71,11 +60,7 @@ struct Ended {
 impl Running {
     fn start(arguments: &[&str]) -> Self {
         let mut command = Command::new(program());
-        command
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the quickstart can be started");
         let stdout = BufReader::new(child.stdout.take().expect("it was piped"));
         let (sender, lines) = channel();
@@ -86,21 +71,12 @@ impl Running {
                 }
             }
         });
-        Self {
-            child,
-            began: Instant::now(),
-            lines,
-            seen: Vec::new(),
-        }
+        Self { child, began: Instant::now(), lines, seen: Vec::new() }
     }
 
     /// Waits for a line that holds all of these words.
     fn wait_for(&mut self, words: &[&str]) {
-        while !self
-            .seen
-            .last()
-            .is_some_and(|line| words.iter().all(|word| line.contains(word)))
-        {
+        while !self.seen.last().is_some_and(|line| words.iter().all(|word| line.contains(word))) {
             let left = PATIENCE.saturating_sub(self.began.elapsed());
             match self.lines.recv_timeout(left) {
                 Ok(line) => self.seen.push(line),
@@ -113,22 +89,14 @@ impl Running {
     /// installed for this.
     fn press_ctrl_c(&self) {
         let id = self.child.id().to_string();
-        let status = Command::new("sh")
-            .args(["-c", "kill -INT \"$1\"", "sh", &id])
-            .status();
-        assert!(
-            status.expect("there is a shell").success(),
-            "the signal could not be sent"
-        );
+        let status = Command::new("sh").args(["-c", "kill -INT \"$1\"", "sh", &id]).status();
+        assert!(status.expect("there is a shell").success(), "the signal could not be sent");
     }
 
     /// Waits for its end.
     fn end(mut self) -> Ended {
         loop {
-            match self
-                .lines
-                .recv_timeout(PATIENCE.saturating_sub(self.began.elapsed()))
-            {
+            match self.lines.recv_timeout(PATIENCE.saturating_sub(self.began.elapsed())) {
                 Ok(line) => self.seen.push(line),
                 // Its standard output is closed: it has ended, or is about to.
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -139,25 +107,12 @@ impl Running {
             if let Some(status) = self.child.try_wait().expect("it can be waited for") {
                 break status;
             }
-            assert!(
-                self.began.elapsed() < PATIENCE,
-                "it closed its output and didn't end: {:#?}",
-                self.seen
-            );
+            assert!(self.began.elapsed() < PATIENCE, "it closed its output and didn't end: {:#?}", self.seen);
             thread::sleep(Duration::from_millis(5));
         };
         let mut error = String::new();
-        self.child
-            .stderr
-            .take()
-            .expect("it was piped")
-            .read_to_string(&mut error)
-            .expect("it writes UTF-8");
-        Ended {
-            code: status.code(),
-            out: mem::take(&mut self.seen),
-            error,
-        }
+        self.child.stderr.take().expect("it was piped").read_to_string(&mut error).expect("it writes UTF-8");
+        Ended { code: status.code(), out: mem::take(&mut self.seen), error }
     }
 }
 
@@ -173,16 +128,9 @@ impl Ended {
     /// The place of the only line that holds all of these words.
     #[track_caller]
     fn line(&self, words: &[&str]) -> usize {
-        let found: Vec<usize> = (0..self.out.len())
-            .filter(|&at| words.iter().all(|word| self.out[at].contains(word)))
-            .collect();
-        assert_eq!(
-            found.len(),
-            1,
-            "lines with {words:?} in {:#?}\n{}",
-            self.out,
-            self.error
-        );
+        let found: Vec<usize> =
+            (0..self.out.len()).filter(|&at| words.iter().all(|word| self.out[at].contains(word))).collect();
+        assert_eq!(found.len(), 1, "lines with {words:?} in {:#?}\n{}", self.out, self.error);
         found[0]
     }
 
@@ -192,32 +140,15 @@ impl Ended {
     fn table(&self) -> (Vec<Row<'_>>, [u64; 3]) {
         let heading = self.line(&["URL", "status", "bytes", "ms"]);
         let closing = self.line(&["one after another"]);
-        let rows = self.out[heading + 1..closing]
-            .iter()
-            .filter(|line| !line.is_empty());
+        let rows = self.out[heading + 1..closing].iter().filter(|line| !line.is_empty());
         let rows = rows.map(|line| {
             let words: Vec<&str> = line.split_whitespace().collect();
-            let [url, status @ .., bytes, took] = words.as_slice() else {
-                panic!("no row: {line:?}")
-            };
+            let [url, status @ .., bytes, took] = words.as_slice() else { panic!("no row: {line:?}") };
             let page = url.rsplit('/').next().unwrap_or_default();
-            Row {
-                page,
-                status: status.join(" "),
-                bytes,
-                took: took.parse().expect("milliseconds"),
-            }
+            Row { page, status: status.join(" "), bytes, took: took.parse().expect("milliseconds") }
         });
-        let numbers = self.out[closing]
-            .split_whitespace()
-            .filter_map(|word| word.parse().ok());
-        (
-            rows.collect(),
-            numbers
-                .collect::<Vec<u64>>()
-                .try_into()
-                .expect("three numbers"),
-        )
+        let numbers = self.out[closing].split_whitespace().filter_map(|word| word.parse().ok());
+        (rows.collect(), numbers.collect::<Vec<u64>>().try_into().expect("three numbers"))
     }
 }
 
@@ -237,24 +168,10 @@ fn the_quickstart_without_arguments_shows_everything() {
     assert_eq!(ended.error, "");
 
     // Concurrency: every page is started before the first has ended.
-    let pages = [
-        "quick",
-        "slow",
-        "in-pieces",
-        "until-close",
-        "missing",
-        "never",
-        "refused",
-    ];
-    let last_start = pages
-        .iter()
-        .map(|page| ended.line(&[" ms  start ", &format!("/{page}")]))
-        .max();
-    let first_end = ended.out.iter().position(|line| {
-        [" ms  end ", " ms  failed "]
-            .iter()
-            .any(|word| line.contains(word))
-    });
+    let pages = ["quick", "slow", "in-pieces", "until-close", "missing", "never", "refused"];
+    let last_start = pages.iter().map(|page| ended.line(&[" ms  start ", &format!("/{page}")])).max();
+    let first_end =
+        ended.out.iter().position(|line| [" ms  end ", " ms  failed "].iter().any(|word| line.contains(word)));
     assert!(last_start < first_end, "{:#?}", ended.out);
 
     // Each page ends in its own way.
@@ -267,18 +184,11 @@ fn the_quickstart_without_arguments_shows_everything() {
     // printed.
     let closed = ended.line(&["the site is closed"]);
     let deadline = ended.line(&["the deadline cancelled"]);
-    assert!(
-        cancelled < deadline && closed < deadline,
-        "{:#?}",
-        ended.out
-    );
+    assert!(cancelled < deadline && closed < deadline, "{:#?}", ended.out);
 
     let (rows, [count, total, sum]) = ended.table();
     let row = |page: &str| {
-        let row = rows
-            .iter()
-            .find(|row| row.page == page)
-            .unwrap_or_else(|| panic!("no {page} in {rows:#?}"));
+        let row = rows.iter().find(|row| row.page == page).unwrap_or_else(|| panic!("no {page} in {rows:#?}"));
         (row.status.as_str(), row.bytes)
     };
     assert_eq!(row("quick"), ("200", "500"));
@@ -317,14 +227,7 @@ fn ctrl_c_in_the_middle_of_the_quickstart_ends_it_cleanly() {
         ended.out
     );
     // What follows the nursery in `main` is not reached.
-    assert!(
-        !ended
-            .out
-            .iter()
-            .any(|line| line.contains("URL") || line.contains("deadline")),
-        "{:#?}",
-        ended.out
-    );
+    assert!(!ended.out.iter().any(|line| line.contains("URL") || line.contains("deadline")), "{:#?}", ended.out);
 }
 
 /// A server on this machine that answers nobody before everybody has asked, and then each path in
@@ -367,30 +270,16 @@ fn the_quickstart_with_arguments_fetches_those_pages() {
     let ended = Running::start(&urls.each_ref().map(String::as_str)).end();
     assert_eq!(ended.code, Some(0), "{:#?}\n{}", ended.out, ended.error);
     let (rows, [count, ..]) = ended.table();
-    let mut rows: Vec<_> = rows
-        .iter()
-        .map(|row| (row.page, row.status.as_str(), row.bytes))
-        .collect();
+    let mut rows: Vec<_> = rows.iter().map(|row| (row.page, row.status.as_str(), row.bytes)).collect();
     rows.sort_unstable();
-    assert_eq!(
-        rows,
-        [
-            ("chunks", "200", "7"),
-            ("close", "200", "18"),
-            ("length?q#part", "200", "5")
-        ]
-    );
+    assert_eq!(rows, [("chunks", "200", "7"), ("close", "200", "18"), ("length?q#part", "200", "5")]);
     assert_eq!(count, 3);
 }
 
 #[test]
 fn the_quickstart_fails_when_a_page_that_was_asked_for_fails() {
     let server = serve(2);
-    let urls = [
-        format!("{server}/length?q"),
-        format!("{server}/else"),
-        "http://127.0.0.1:1/refused".to_owned(),
-    ];
+    let urls = [format!("{server}/length?q"), format!("{server}/else"), "http://127.0.0.1:1/refused".to_owned()];
     let ended = Running::start(&urls.each_ref().map(String::as_str)).end();
     assert_eq!(ended.code, Some(1), "{:#?}\n{}", ended.out, ended.error);
     // An error of one page is no reason to give up another.
@@ -401,18 +290,10 @@ fn the_quickstart_fails_when_a_page_that_was_asked_for_fails() {
 
 #[test]
 fn the_quickstart_says_what_is_wrong_with_an_address() {
-    for (argument, reason) in [
-        ("https://example.com/", "TLS"),
-        ("example.com", "http://"),
-        ("http://:80/", "host"),
-    ] {
+    for (argument, reason) in [("https://example.com/", "TLS"), ("example.com", "http://"), ("http://:80/", "host")] {
         let ended = Running::start(&[argument]).end();
         assert_eq!(ended.code, Some(2));
-        assert!(
-            ended.error.contains(argument) && ended.error.contains(reason),
-            "{}",
-            ended.error
-        );
+        assert!(ended.error.contains(argument) && ended.error.contains(reason), "{}", ended.error);
         assert_eq!(ended.out, [""; 0], "nothing was fetched");
     }
 }

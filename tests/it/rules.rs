@@ -10,8 +10,8 @@ use futures::FutureExt;
 use trio::{Builder, CancelScope, CancelSource, Event, Lock, TaskStatus, open_memory_channel};
 
 use crate::support::{
-    Failed, Log, failures, forever, forever_or_fail, meets_cancellation, panic_text, park, secs,
-    settle, yield_shielded, yields,
+    Failed, Log, failures, forever, forever_or_fail, meets_cancellation, panic_text, park, secs, settle,
+    yield_shielded, yields,
 };
 
 // ---------------------------------------------------------------- the table
@@ -37,10 +37,7 @@ async fn vector_2_a_body_is_dropped_at_its_first_unshielded_checkpoint() {
     });
     assert_eq!(value, None);
     log.say("left");
-    assert_eq!(
-        log.lines(),
-        ["log at 20", "body dropped at 20", "left at 20"]
-    );
+    assert_eq!(log.lines(), ["log at 20", "body dropped at 20", "left at 20"]);
 }
 
 #[trio::test(autojump, schedules = 20)]
@@ -158,15 +155,7 @@ async fn rule_1_a_cancellation_reaches_down_the_tree_at_once_and_stops_at_shield
         look("outer").await;
     };
     assert_eq!(ended, Some(()), "no checkpoint was waited for");
-    assert_eq!(
-        seen.into_inner(),
-        [
-            ("shielded, before", false),
-            ("shielded", false),
-            ("inner", true),
-            ("outer", true)
-        ]
-    );
+    assert_eq!(seen.into_inner(), [("shielded, before", false), ("shielded", false), ("inner", true), ("outer", true)]);
 }
 
 #[trio::test(schedules = 20)]
@@ -208,8 +197,7 @@ async fn rule_1_the_first_cause_wins() {
 // ---------------------------------------------------------------- rule 2
 
 #[trio::test(schedules = 20)]
-async fn rule_2_what_was_granted_before_the_cancellation_is_kept_and_the_code_runs_to_its_next_checkpoint()
- {
+async fn rule_2_what_was_granted_before_the_cancellation_is_kept_and_the_code_runs_to_its_next_checkpoint() {
     let log = Log::new();
     let event = Event::new();
     let ended = trio::nursery! { |n, scope|
@@ -721,10 +709,7 @@ async fn rule_9_the_whole_subtree_moves_with_its_shields() {
         nursery_scope.cancel();
     };
     assert_eq!(ended, Some(()));
-    assert_eq!(
-        log.lines(),
-        ["plain at 0", "plain dropped at 2", "shielded dropped at 10"]
-    );
+    assert_eq!(log.lines(), ["plain at 0", "plain dropped at 2", "shielded dropped at 10"]);
 }
 
 // ---------------------------------------------------------------- rule 10
@@ -760,17 +745,9 @@ fn turns_of_others(builder: Builder, operations: u32) -> u32 {
 fn rule_10_a_step_may_complete_as_many_operations_as_the_budget_says() {
     for budget in [1, 2, 10] {
         let builder = Builder::new().checkpoint_budget(budget);
-        assert_eq!(
-            turns_of_others(builder, 100),
-            100 / budget,
-            "budget {budget}"
-        );
+        assert_eq!(turns_of_others(builder, 100), 100 / budget, "budget {budget}");
     }
-    assert_eq!(
-        turns_of_others(Builder::new(), 320),
-        10,
-        "the default is 32"
-    );
+    assert_eq!(turns_of_others(Builder::new(), 320), 10, "the default is 32");
 }
 
 #[trio::test]
@@ -838,14 +815,7 @@ async fn rule_11_what_foreign_code_drops_goes_at_once_shields_or_not() {
     assert_eq!(lines[..after], ["child at 0", "sibling at 0"]);
     let mut ends = lines[after + 1..].to_vec();
     ends.sort();
-    assert_eq!(
-        ends,
-        [
-            "child dropped at 0",
-            "shielded body dropped at 0",
-            "sibling dropped at 0"
-        ]
-    );
+    assert_eq!(ends, ["child dropped at 0", "shielded body dropped at 0", "sibling dropped at 0"]);
     // Nothing holds a cancellation off any more.
     assert_eq!(trio::move_on_after(secs(1), forever()).await, None);
 }

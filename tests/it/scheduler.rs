@@ -7,9 +7,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Waker;
 
-use trio::lowlevel::{
-    Abort, Rescheduler, checkpoint_if_cancelled, current_task, in_run, in_task, spawn_system_task,
-};
+use trio::lowlevel::{Abort, Rescheduler, checkpoint_if_cancelled, current_task, in_run, in_task, spawn_system_task};
 use trio::{Builder, CancelScope, Event};
 
 use crate::support::{Failed, Log, OnDrop, forever, panic_text, park, settle};
@@ -91,14 +89,7 @@ async fn a_parked_task_goes_on_with_the_value_or_the_error_it_is_given() {
     }
     assert_eq!(
         log.lines(),
-        [
-            "first parks",
-            "second",
-            "second parks",
-            "first goes on",
-            "first has rescheduled",
-            "second goes on"
-        ]
+        ["first parks", "second", "second parks", "first goes on", "first has rescheduled", "second goes on"]
     );
 }
 
@@ -216,10 +207,7 @@ async fn an_abort_that_has_begun_is_not_begun_again_and_outlasts_a_shield() {
         "all have ended"
     })));
     assert_eq!(all.await, Some(Some(Some("all have ended"))));
-    assert_eq!(
-        *log.borrow(),
-        ["sleeping", "abort called", "cancelled", "done"]
-    );
+    assert_eq!(*log.borrow(), ["sleeping", "abort called", "cancelled", "done"]);
 }
 
 #[trio::test(schedules = 20)]
@@ -375,9 +363,7 @@ fn trace(builder: Builder) -> Vec<u32> {
 // trio: _tests/test_scheduler_determinism.py::test_the_trio_scheduler_is_not_deterministic
 #[test]
 fn ten_seeds_give_ten_orders() {
-    let traces: HashSet<_> = (0..10)
-        .map(|seed| trace(Builder::new().seed(seed)))
-        .collect();
+    let traces: HashSet<_> = (0..10).map(|seed| trace(Builder::new().seed(seed))).collect();
     assert_eq!(traces.len(), 10);
     for trace in traces {
         assert_eq!(trace.len(), 250);

@@ -31,8 +31,8 @@ use trio::lowlevel::{Abort, Rescheduler, current_statistics, current_token, wait
 use trio::net::{TcpListener, TcpStream};
 use trio::testing::MockClock;
 use trio::{
-    Builder, CancelScope, Event, Lock, Nursery, TaskHandle, TaskStatus, finally, move_on_after,
-    open_memory_channel, open_nursery, open_try_nursery, shield, sleep, sleep_forever,
+    Builder, CancelScope, Event, Lock, Nursery, TaskHandle, TaskStatus, finally, move_on_after, open_memory_channel,
+    open_nursery, open_try_nursery, shield, sleep, sleep_forever,
 };
 
 use crate::support::{OnDrop, forever, panic_text, settle};
@@ -127,9 +127,7 @@ fn a_forgotten_nursery_never_polls_its_children_again() {
         for waker in &wakers {
             waker.wake_by_ref();
         }
-        thread::spawn(move || wakers.into_iter().for_each(Waker::wake))
-            .join()
-            .unwrap();
+        thread::spawn(move || wakers.into_iter().for_each(Waker::wake)).join().unwrap();
         sleep(20 * MS).await;
         assert_eq!(polls.get(), before);
         assert!(other_data.iter().all(|&number| number == 0));
@@ -221,10 +219,7 @@ fn a_forgotten_start_call_never_polls_its_task_again() {
             .await;
         })
         .await;
-        assert_eq!(
-            ended, None,
-            "the nursery waits for the call, which can't end"
-        );
+        assert_eq!(ended, None, "the nursery waits for the call, which can't end");
     });
 }
 
@@ -325,12 +320,7 @@ fn the_loser_of_a_foreign_select_goes_on_elsewhere() {
         // Now within a task of another nursery, which gives it back, and then here.
         let nursery = open_nursery(async |n| {
             let task = n.spawn(async {
-                match move_on_after(
-                    Duration::from_secs(60),
-                    select(Box::pin(passes(2)), nursery),
-                )
-                .await
-                {
+                match move_on_after(Duration::from_secs(60), select(Box::pin(passes(2)), nursery)).await {
                     Some(Either::Left(((), nursery))) => nursery,
                     _ => panic!("the passes are shorter"),
                 }
@@ -479,8 +469,7 @@ fn a_nursery_may_be_moved_between_tasks_before_and_between_its_polls() {
             n.start_soon(async move {
                 while let Ok(mut nursery) = receiver.receive().await {
                     for _ in 0..3 {
-                        let in_scope =
-                            move_on_after(Duration::from_secs(60), poll_once(nursery.as_mut()));
+                        let in_scope = move_on_after(Duration::from_secs(60), poll_once(nursery.as_mut()));
                         assert!(in_scope.await.unwrap().is_pending());
                     }
                     assert!(to_last.send(nursery).await.is_ok());
@@ -620,72 +609,68 @@ fn foreign_executors_and_combinators_inside_a_run_poll_trio_futures() {
 
 #[test]
 fn a_cancellation_that_is_taken_back_reaches_futures_with_foreign_wakers() {
-    Builder::new()
-        .clock(MockClock::new().autojump())
-        .run(async {
-            let nodes = Nodes::now();
-            let lock = Lock::new(());
-            let event = Event::new();
-            let (sender, receiver) = open_memory_channel::<u32>(0);
-            let outer = CancelScope::new();
-            let outer_handle = outer.handle();
-            let done = outer
-                .run(async {
-                    let inner = CancelScope::new();
-                    let inner_handle = inner.handle();
-                    inner
-                        .run(async {
-                            outer_handle.cancel();
-                            let guard = lock.try_lock().unwrap();
-                            let mut operations: FuturesUnordered<Boxed<'_, u32>> =
-                                FuturesUnordered::new();
-                            operations.push(Box::pin(async {
-                                event.wait().await;
-                                1
-                            }));
-                            operations.push(Box::pin(async {
-                                drop(lock.lock().await);
-                                2
-                            }));
-                            operations.push(Box::pin(async { receiver.receive().await.unwrap() }));
-                            operations.push(Box::pin(async {
-                                sleep(MS).await;
-                                4
-                            }));
-                            operations.push(Box::pin(async {
-                                trio::checkpoint().await;
-                                5
-                            }));
-                            operations.push(Box::pin(open_nursery(async |n| {
-                                n.start_soon(shield(trio::checkpoint()));
-                                6
-                            })));
-                            // They park because of the cancellation, with the wakers of `FuturesUnordered`.
-                            let first =
-                                poll_fn(|context| Poll::Ready(operations.poll_next_unpin(context)));
-                            assert!(first.await.is_pending());
-                            inner_handle.set_shield(true);
-                            event.set();
-                            drop(guard);
-                            let mut got = Vec::new();
-                            open_nursery(async |n| {
-                                n.start_soon(async {
-                                    sender.send(3).await.unwrap();
-                                });
-                                while let Some(number) = operations.next().await {
-                                    got.push(number);
-                                }
-                            })
-                            .await;
-                            got.sort_unstable();
-                            assert_eq!(got, [1, 2, 3, 4, 5, 6]);
+    Builder::new().clock(MockClock::new().autojump()).run(async {
+        let nodes = Nodes::now();
+        let lock = Lock::new(());
+        let event = Event::new();
+        let (sender, receiver) = open_memory_channel::<u32>(0);
+        let outer = CancelScope::new();
+        let outer_handle = outer.handle();
+        let done = outer
+            .run(async {
+                let inner = CancelScope::new();
+                let inner_handle = inner.handle();
+                inner
+                    .run(async {
+                        outer_handle.cancel();
+                        let guard = lock.try_lock().unwrap();
+                        let mut operations: FuturesUnordered<Boxed<'_, u32>> = FuturesUnordered::new();
+                        operations.push(Box::pin(async {
+                            event.wait().await;
+                            1
+                        }));
+                        operations.push(Box::pin(async {
+                            drop(lock.lock().await);
+                            2
+                        }));
+                        operations.push(Box::pin(async { receiver.receive().await.unwrap() }));
+                        operations.push(Box::pin(async {
+                            sleep(MS).await;
+                            4
+                        }));
+                        operations.push(Box::pin(async {
+                            trio::checkpoint().await;
+                            5
+                        }));
+                        operations.push(Box::pin(open_nursery(async |n| {
+                            n.start_soon(shield(trio::checkpoint()));
+                            6
+                        })));
+                        // They park because of the cancellation, with the wakers of `FuturesUnordered`.
+                        let first = poll_fn(|context| Poll::Ready(operations.poll_next_unpin(context)));
+                        assert!(first.await.is_pending());
+                        inner_handle.set_shield(true);
+                        event.set();
+                        drop(guard);
+                        let mut got = Vec::new();
+                        open_nursery(async |n| {
+                            n.start_soon(async {
+                                sender.send(3).await.unwrap();
+                            });
+                            while let Some(number) = operations.next().await {
+                                got.push(number);
+                            }
                         })
-                        .await
-                })
-                .await;
-            assert_eq!(done, Some(Some(())));
-            nodes.assert_same();
-        });
+                        .await;
+                        got.sort_unstable();
+                        assert_eq!(got, [1, 2, 3, 4, 5, 6]);
+                    })
+                    .await
+            })
+            .await;
+        assert_eq!(done, Some(Some(())));
+        nodes.assert_same();
+    });
 }
 
 // ---------------------------------------------------------------------- panics
@@ -698,17 +683,11 @@ struct Panics {
 
 impl Panics {
     const fn twice(in_poll: &'static str, in_drop: &'static str) -> Self {
-        Self {
-            in_poll: Some(in_poll),
-            in_drop: Some(in_drop),
-        }
+        Self { in_poll: Some(in_poll), in_drop: Some(in_drop) }
     }
 
     const fn when_dropped(in_drop: &'static str) -> Self {
-        Self {
-            in_poll: None,
-            in_drop: Some(in_drop),
-        }
+        Self { in_poll: None, in_drop: Some(in_drop) }
     }
 }
 
@@ -819,9 +798,7 @@ fn panics_of_destructors_in_what_a_cancellation_drops_come_out() {
         let start = move_on_after(
             MS,
             open_nursery(async |n| {
-                let _ = n
-                    .start(|_: TaskStatus<()>| Panics::when_dropped("being started"))
-                    .await;
+                let _ = n.start(|_: TaskStatus<()>| Panics::when_dropped("being started")).await;
             }),
         );
         assert_eq!(caught(start).await, "being started");
@@ -873,9 +850,7 @@ fn a_nursery_that_is_dropped_drops_every_child_whatever_their_destructors_do() {
 
         let task = open_nursery(async |n| {
             n.start_soon(async {
-                let mut call = pin!(
-                    n.start(|_: TaskStatus<()>| Panics::when_dropped("while it is on its way"))
-                );
+                let mut call = pin!(n.start(|_: TaskStatus<()>| Panics::when_dropped("while it is on its way")));
                 assert!(poll_once(call.as_mut()).await.is_pending());
                 passes(2).await;
                 assert!(poll_once(call.as_mut()).await.is_pending());
@@ -1217,105 +1192,98 @@ fn poll_acting<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
 
 #[test]
 fn wakers_may_call_back_into_the_run() {
-    Builder::new()
-        .clock(MockClock::new().autojump())
-        .run(async {
-            let nodes = Nodes::now();
-            let event = Rc::new(Event::new());
-            let other = Rc::new(Event::new());
-            let lock = Rc::new(Lock::new(0));
-            let (sender, receiver) = open_memory_channel::<u32>(1);
-            let inner = CancelScope::new();
-            let handle = inner.handle();
-            let calls = Rc::new(Cell::new(0));
-            // Futures that are dropped by the waker.
-            let victims: Rc<RefCell<VecDeque<Boxed<'static, ()>>>> = Rc::default();
-            for _ in 0..20 {
-                let event = Rc::clone(&event);
-                let mut victim: Boxed<'static, ()> = Box::pin(async move {
-                    open_nursery(async |n| {
-                        n.start_soon(shield(event.wait()));
-                        forever().await;
-                    })
-                    .await;
-                });
-                for _ in 0..2 {
-                    assert!(poll_once(victim.as_mut()).await.is_pending());
-                }
-                victims.borrow_mut().push_back(victim);
+    Builder::new().clock(MockClock::new().autojump()).run(async {
+        let nodes = Nodes::now();
+        let event = Rc::new(Event::new());
+        let other = Rc::new(Event::new());
+        let lock = Rc::new(Lock::new(0));
+        let (sender, receiver) = open_memory_channel::<u32>(1);
+        let inner = CancelScope::new();
+        let handle = inner.handle();
+        let calls = Rc::new(Cell::new(0));
+        // Futures that are dropped by the waker.
+        let victims: Rc<RefCell<VecDeque<Boxed<'static, ()>>>> = Rc::default();
+        for _ in 0..20 {
+            let event = Rc::clone(&event);
+            let mut victim: Boxed<'static, ()> = Box::pin(async move {
+                open_nursery(async |n| {
+                    n.start_soon(shield(event.wait()));
+                    forever().await;
+                })
+                .await;
+            });
+            for _ in 0..2 {
+                assert!(poll_once(victim.as_mut()).await.is_pending());
             }
+            victims.borrow_mut().push_back(victim);
+        }
 
-            let (calls_there, victims_there) = (Rc::clone(&calls), Rc::clone(&victims));
-            let (other_there, handle_there, sender_there) =
-                (Rc::clone(&other), handle.clone(), sender.clone());
-            let receiver_there = receiver.clone();
-            let action = move || {
-                calls_there.set(calls_there.get() + 1);
-                other_there.set();
-                handle_there.cancel();
-                handle_there.set_shield(calls_there.get() % 2 == 0);
-                let _ = sender_there.try_send(calls_there.get());
-                let _ = receiver_there.try_receive();
-                let victim = victims_there.borrow_mut().pop_front();
-                drop(victim);
-                trio::lowlevel::spawn_system_task("from a waker", async {}).unwrap();
-                let _ = current_statistics();
-                let mut nested = Box::pin(open_nursery(async |n| n.start_soon(forever())));
-                assert!(nested.as_mut().now_or_never().is_none());
-            };
-            ON_WAKE.with_borrow_mut(|actions| actions.push(Box::new(action)));
+        let (calls_there, victims_there) = (Rc::clone(&calls), Rc::clone(&victims));
+        let (other_there, handle_there, sender_there) = (Rc::clone(&other), handle.clone(), sender.clone());
+        let receiver_there = receiver.clone();
+        let action = move || {
+            calls_there.set(calls_there.get() + 1);
+            other_there.set();
+            handle_there.cancel();
+            handle_there.set_shield(calls_there.get() % 2 == 0);
+            let _ = sender_there.try_send(calls_there.get());
+            let _ = receiver_there.try_receive();
+            let victim = victims_there.borrow_mut().pop_front();
+            drop(victim);
+            trio::lowlevel::spawn_system_task("from a waker", async {}).unwrap();
+            let _ = current_statistics();
+            let mut nested = Box::pin(open_nursery(async |n| n.start_soon(forever())));
+            assert!(nested.as_mut().now_or_never().is_none());
+        };
+        ON_WAKE.with_borrow_mut(|actions| actions.push(Box::new(action)));
 
-            let guard = lock.lock().await;
-            let mut waiting: Vec<Boxed<'_, ()>> = vec![
-                Box::pin(event.wait()),
-                Box::pin(async {
-                    let _ = lock.lock().await;
-                }),
-                Box::pin(async {
-                    let _ = receiver.receive().await;
-                }),
-                Box::pin(sleep(MS)),
-                Box::pin(async {
-                    let _ = inner.run(forever()).await;
-                }),
-                Box::pin(async {
-                    let _ = move_on_after(MS, forever()).await;
-                }),
-                Box::pin(finally(forever(), async {})),
-                Box::pin(open_nursery(async |n| {
-                    n.start_soon(event.wait());
-                    n.start_soon(trio::checkpoint());
-                    let daemon = n.spawn(forever());
-                    daemon.cancel();
-                    let _ = daemon.join().await;
-                })),
-            ];
-            for future in &mut waiting {
-                for _ in 0..3 {
-                    assert!(poll_acting(future.as_mut()).is_pending());
-                }
+        let guard = lock.lock().await;
+        let mut waiting: Vec<Boxed<'_, ()>> = vec![
+            Box::pin(event.wait()),
+            Box::pin(async {
+                let _ = lock.lock().await;
+            }),
+            Box::pin(async {
+                let _ = receiver.receive().await;
+            }),
+            Box::pin(sleep(MS)),
+            Box::pin(async {
+                let _ = inner.run(forever()).await;
+            }),
+            Box::pin(async {
+                let _ = move_on_after(MS, forever()).await;
+            }),
+            Box::pin(finally(forever(), async {})),
+            Box::pin(open_nursery(async |n| {
+                n.start_soon(event.wait());
+                n.start_soon(trio::checkpoint());
+                let daemon = n.spawn(forever());
+                daemon.cancel();
+                let _ = daemon.join().await;
+            })),
+        ];
+        for future in &mut waiting {
+            for _ in 0..3 {
+                assert!(poll_acting(future.as_mut()).is_pending());
             }
-            event.set();
-            drop(guard);
-            let _ = sender.try_send(1);
-            handle.cancel();
-            handle.set_shield(true);
-            sleep(5 * MS).await;
-            for future in &mut waiting {
-                let _ = poll_acting(future.as_mut());
-            }
-            assert!(
-                calls.get() >= 5,
-                "the waker was called {} times",
-                calls.get()
-            );
-            assert!(other.is_set());
-            waiting.clear();
-            ON_WAKE.take();
-            victims.take();
-            passes(3).await;
-            nodes.assert_same();
-        });
+        }
+        event.set();
+        drop(guard);
+        let _ = sender.try_send(1);
+        handle.cancel();
+        handle.set_shield(true);
+        sleep(5 * MS).await;
+        for future in &mut waiting {
+            let _ = poll_acting(future.as_mut());
+        }
+        assert!(calls.get() >= 5, "the waker was called {} times", calls.get());
+        assert!(other.is_set());
+        waiting.clear();
+        ON_WAKE.take();
+        victims.take();
+        passes(3).await;
+        nodes.assert_same();
+    });
 }
 
 /// A waker that panics.
@@ -1385,8 +1353,7 @@ fn other_threads_may_wake_during_and_after_the_run() {
     let woken = Arc::new(AtomicUsize::new(0));
     let threads: Vec<_> = (0..4)
         .map(|number| {
-            let (wakers, stop, woken) =
-                (Arc::clone(&wakers), Arc::clone(&stop), Arc::clone(&woken));
+            let (wakers, stop, woken) = (Arc::clone(&wakers), Arc::clone(&stop), Arc::clone(&woken));
             thread::spawn(move || {
                 let mut kept = VecDeque::new();
                 while !stop.load(Ordering::Relaxed) {
@@ -1449,10 +1416,7 @@ fn other_threads_may_wake_during_and_after_the_run() {
     for caller in callers {
         caller.join().unwrap();
     }
-    assert_eq!(
-        accepted.load(Ordering::Relaxed),
-        made.load(Ordering::Relaxed)
-    );
+    assert_eq!(accepted.load(Ordering::Relaxed), made.load(Ordering::Relaxed));
     stop.store(true, Ordering::Relaxed);
     for thread in threads {
         thread.join().unwrap();
@@ -1479,11 +1443,7 @@ async fn a_clone_made_on_another_thread_keeps_the_run_waiting() {
         if !std::mem::replace(&mut sent, true) {
             sender.send(context.waker().clone()).unwrap();
         }
-        if woken.load(Ordering::SeqCst) {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+        if woken.load(Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
     waker_thread.join().unwrap();
@@ -1515,10 +1475,7 @@ fn seventy_thousand_tasks_in_one_place_with_their_wakers_kept() {
                     }
                 }
             }
-            assert!(
-                most < 20,
-                "the tasks used their places one after the other, but there were {most}"
-            );
+            assert!(most < 20, "the tasks used their places one after the other, but there were {most}");
             for waker in wakers.borrow().iter() {
                 waker.wake_by_ref();
                 assert!(waker.clone().will_wake(waker));
@@ -1606,23 +1563,13 @@ const OUTLIVING: [Outlives; 13] = [
             drop(receiver);
         })
     }),
-    ("wait", || {
-        Box::pin(trio::testing::wait_all_tasks_blocked(Duration::MAX))
-    }),
-    ("operation", || {
-        Box::pin(async { Rescheduler::<()>::new().wait(|| Abort::Succeeded).await })
-    }),
+    ("wait", || Box::pin(trio::testing::wait_all_tasks_blocked(Duration::MAX))),
+    ("operation", || Box::pin(async { Rescheduler::<()>::new().wait(|| Abort::Succeeded).await })),
     ("wait for I/O", || {
         Box::pin(async {
             let (mut client, mut server) = connected().await;
             let (mut byte, mut other) = ([0], [0]);
-            drop(
-                join(
-                    client.receive_some(&mut byte),
-                    server.receive_some(&mut other),
-                )
-                .await,
-            );
+            drop(join(client.receive_some(&mut byte), server.receive_some(&mut other)).await);
         })
     }),
     ("wait for I/O", || {
@@ -1644,9 +1591,7 @@ fn what_outlives_its_run_panics_clearly_in_another_one() {
     for (what, make) in OUTLIVING {
         let mut future = half_polled(make);
         let text = panic_text(|| trio::run(poll_once(future.as_mut())));
-        let expected = format!(
-            "this {what} began in another trio run, which has ended: it can only be dropped now"
-        );
+        let expected = format!("this {what} began in another trio run, which has ended: it can only be dropped now");
         assert_eq!(text, expected);
         drop(future);
     }
@@ -1659,8 +1604,7 @@ fn what_outlives_its_run_panics_clearly_outside_of_one() {
         let waker = Waker::noop();
         let text = panic_text(|| future.as_mut().poll(&mut Context::from_waker(waker)));
         assert_eq!(
-            text,
-            "this needs a trio run: call it from inside trio::run, #[trio::main] or #[trio::test]",
+            text, "this needs a trio run: call it from inside trio::run, #[trio::main] or #[trio::test]",
             "{what}"
         );
     }
@@ -1694,10 +1638,7 @@ fn what_outlives_its_run_is_dropped_quietly() {
 fn a_socket_that_outlives_its_run_panics_clearly_in_another_one() {
     let (mut client, server) = trio::run(connected());
     let text = panic_text(|| trio::run(client.send_all(b"x")));
-    assert_eq!(
-        text,
-        "this socket began in another trio run, which has ended: it can only be dropped now"
-    );
+    assert_eq!(text, "this socket began in another trio run, which has ended: it can only be dropped now");
     drop(client);
     trio::run(async {
         // Whatever gets its number is watched as if it had never been.
@@ -1730,31 +1671,15 @@ fn guards_and_handles_may_outlive_their_run() {
     let (handle, task, token, waker) = trio::run(async {
         let scope = CancelScope::new();
         let handle = scope.handle();
-        let waker = scope
-            .run(poll_fn(|context| Poll::Ready(context.waker().clone())))
-            .await
-            .unwrap();
-        (
-            handle,
-            trio::lowlevel::current_task(),
-            current_token(),
-            waker,
-        )
+        let waker = scope.run(poll_fn(|context| Poll::Ready(context.waker().clone()))).await.unwrap();
+        (handle, trio::lowlevel::current_task(), current_token(), waker)
     });
     handle.cancel();
     handle.set_deadline(Some(Instant::now()));
     handle.set_shield(true);
-    let _ = (
-        handle.is_cancelled(),
-        handle.reason(),
-        format!("{handle:?} {task:?}"),
-    );
+    let _ = (handle.is_cancelled(), handle.reason(), format!("{handle:?} {task:?}"));
     assert!(!task.is_alive());
-    assert!(
-        token
-            .run_sync_soon(|| unreachable!("the run has ended"))
-            .is_err()
-    );
+    assert!(token.run_sync_soon(|| unreachable!("the run has ended")).is_err());
     waker.wake_by_ref();
     trio::run(async {
         let nodes = Nodes::now();
@@ -1785,10 +1710,7 @@ fn many_tasks_are_dropped_outside_their_run_in_linear_time() {
     };
     let (few, many) = (time(5_000), time(100_000));
     // Twenty times as many; four hundred times as long if it were quadratic.
-    assert!(
-        many < few * 150 + 50 * MS,
-        "{few:?} for 5,000, {many:?} for 100,000"
-    );
+    assert!(many < few * 150 + 50 * MS, "{few:?} for 5,000, {many:?} for 100,000");
 }
 
 // ---------------------------------------------------------------------- channels and places
@@ -1804,11 +1726,7 @@ impl Drop for Sends {
     fn drop(&mut self) {
         self.dropped.set(self.dropped.get() + 1);
         if self.left > 0 {
-            let next = Self {
-                left: self.left - 1,
-                to: Rc::clone(&self.to),
-                dropped: Rc::clone(&self.dropped),
-            };
+            let next = Self { left: self.left - 1, to: Rc::clone(&self.to), dropped: Rc::clone(&self.dropped) };
             let to = self.to.borrow().clone();
             if let Some(to) = to {
                 let _ = to.try_send(next);
@@ -1823,11 +1741,7 @@ fn values_may_send_into_the_channel_that_drops_them() {
         trio::run(async {
             let nodes = Nodes::now();
             let (to, dropped) = (Rc::new(RefCell::new(None)), Rc::new(Cell::new(0)));
-            let value = || Sends {
-                left: 3,
-                to: Rc::clone(&to),
-                dropped: Rc::clone(&dropped),
-            };
+            let value = || Sends { left: 3, to: Rc::clone(&to), dropped: Rc::clone(&dropped) };
             let (sender, receiver) = open_memory_channel::<Sends>(capacity);
             *to.borrow_mut() = Some(sender.clone());
             for _ in 0..3 {
@@ -1952,11 +1866,7 @@ fn a_clock_may_act_on_the_run() {
 /// A level of nesting is a level of recursion, in polling and in dropping. A thousand nurseries take 1.2 MiB of stack in
 /// optimised builds, and 3.4 MiB in those without optimisation, five thousand scopes 2.4 and 7.5; the usual stack of a
 /// test's thread is 2 MiB. AddressSanitizer takes more.
-const STACK: usize = if cfg!(debug_assertions) {
-    64 << 20
-} else {
-    4 << 20
-};
+const STACK: usize = if cfg!(debug_assertions) { 64 << 20 } else { 4 << 20 };
 
 fn on_a_large_stack(test: impl FnOnce() + Send + 'static) {
     let thread = thread::Builder::new().stack_size(STACK).spawn(test);
@@ -1982,9 +1892,7 @@ fn nested_scopes<'a>(depth: usize, leaf: &'a Event, left: &'a Cell<usize>) -> Bo
             leaf.wait().await;
             trio::checkpoint().await;
         } else {
-            CancelScope::new()
-                .run(nested_scopes(depth - 1, leaf, left))
-                .await;
+            CancelScope::new().run(nested_scopes(depth - 1, leaf, left)).await;
         }
     })
 }
@@ -2024,8 +1932,7 @@ fn try_depth(depth: usize, nest: Nest) {
         let mut dropped = nest(depth / 4, &event, &left);
         let mut known = 0;
         // A nursery's child takes its first step in the next turn.
-        while std::mem::replace(&mut known, current_statistics().nodes) < current_statistics().nodes
-        {
+        while std::mem::replace(&mut known, current_statistics().nodes) < current_statistics().nodes {
             for _ in 0..5 {
                 assert!(poll_once(dropped.as_mut()).await.is_pending());
             }

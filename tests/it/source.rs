@@ -12,10 +12,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// The folder that holds the whole workspace.
 pub(crate) fn workspace() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tests
-        .parent()
-        .expect("the tests are a folder of the workspace")
-        .to_owned()
+    tests.parent().expect("the tests are a folder of the workspace").to_owned()
 }
 
 /// A file of the workspace as text.
@@ -33,8 +30,7 @@ pub(crate) fn files_below(folder: &str) -> Vec<String> {
     let mut files = Vec::new();
     let mut folders = vec![root.join(folder)];
     while let Some(folder) = folders.pop() {
-        let entries =
-            fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
         for entry in entries {
             let path = entry.expect("a folder that is listed can be read").path();
             let name = path.file_name().unwrap_or_default();
@@ -44,35 +40,23 @@ pub(crate) fn files_below(folder: &str) -> Vec<String> {
                 }
             } else {
                 let path = path.strip_prefix(&root).expect("found below the root");
-                files.push(
-                    path.to_str()
-                        .expect("the project's file names are plain")
-                        .replace('\\', "/"),
-                );
+                files.push(path.to_str().expect("the project's file names are plain").replace('\\', "/"));
             }
         }
     }
-    assert!(
-        !files.is_empty(),
-        "{folder} is empty, so a test that looks at its files would prove nothing"
-    );
+    assert!(!files.is_empty(), "{folder} is empty, so a test that looks at its files would prove nothing");
     files.sort();
     files
 }
 
 /// The Rust files below a folder of the workspace.
 pub(crate) fn rust_files_below(folder: &str) -> Vec<String> {
-    files_below(folder)
-        .into_iter()
-        .filter(|file| file.ends_with(".rs"))
-        .collect()
+    files_below(folder).into_iter().filter(|file| file.ends_with(".rs")).collect()
 }
 
 /// Reads a Rust file as tokens.
 pub(crate) fn tokens(name: &str, source: &str) -> TokenStream {
-    source
-        .parse()
-        .unwrap_or_else(|error| panic!("{name}: {error}"))
+    source.parse().unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 /// One piece of Rust in reading order.
@@ -102,9 +86,7 @@ fn flatten(tokens: TokenStream, modules: &mut Vec<String>, out: &mut Vec<Piece>)
             TokenTree::Group(group) => {
                 // `mod name { … }`: what is inside stands one module deeper.
                 let inline = match out.as_slice() {
-                    [.., before, name]
-                        if before.text == "mod" && group.delimiter() == Delimiter::Brace =>
-                    {
+                    [.., before, name] if before.text == "mod" && group.delimiter() == Delimiter::Brace => {
                         Some(name.text.clone())
                     }
                     _ => None,
@@ -116,21 +98,13 @@ fn flatten(tokens: TokenStream, modules: &mut Vec<String>, out: &mut Vec<Piece>)
                     Delimiter::None => ("", ""),
                 };
                 let end = group.span_close().end().line;
-                out.push(Piece {
-                    text: open.to_owned(),
-                    line,
-                    modules: modules.clone(),
-                });
+                out.push(Piece { text: open.to_owned(), line, modules: modules.clone() });
                 modules.extend(inline.clone());
                 flatten(group.stream(), modules, out);
                 if inline.is_some() {
                     modules.pop();
                 }
-                out.push(Piece {
-                    text: close.to_owned(),
-                    line: end,
-                    modules: modules.clone(),
-                });
+                out.push(Piece { text: close.to_owned(), line: end, modules: modules.clone() });
             }
             TokenTree::Punct(mark) if mark.as_char() == '#' => {
                 let test = matches!(tokens.peek(), Some(TokenTree::Group(group))
@@ -138,18 +112,10 @@ fn flatten(tokens: TokenStream, modules: &mut Vec<String>, out: &mut Vec<Piece>)
                 if test {
                     skip_item(&mut tokens);
                 } else {
-                    out.push(Piece {
-                        text: "#".to_owned(),
-                        line,
-                        modules: modules.clone(),
-                    });
+                    out.push(Piece { text: "#".to_owned(), line, modules: modules.clone() });
                 }
             }
-            other => out.push(Piece {
-                text: other.to_string(),
-                line,
-                modules: modules.clone(),
-            }),
+            other => out.push(Piece { text: other.to_string(), line, modules: modules.clone() }),
         }
     }
 }

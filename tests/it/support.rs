@@ -18,18 +18,12 @@ pub(crate) struct Log {
 impl Log {
     /// A log of plain lines.
     pub(crate) fn new() -> Self {
-        Self {
-            lines: RefCell::default(),
-            zero: None,
-        }
+        Self { lines: RefCell::default(), zero: None }
     }
 
     /// A log whose lines end with the time in seconds on the run's clock, from now on.
     pub(crate) fn timed() -> Self {
-        Self {
-            lines: RefCell::default(),
-            zero: Some(trio::current_time()),
-        }
+        Self { lines: RefCell::default(), zero: Some(trio::current_time()) }
     }
 
     pub(crate) fn say(&self, what: impl fmt::Display) {
@@ -42,10 +36,7 @@ impl Log {
 
     /// Says "`what` dropped" when it is dropped, unless it is disarmed before.
     pub(crate) fn guard(&self, what: impl Into<String>) -> Guard<'_> {
-        Guard {
-            log: self,
-            what: Some(what.into()),
-        }
+        Guard { log: self, what: Some(what.into()) }
     }
 
     /// The lines since the last call.
@@ -107,9 +98,7 @@ impl std::error::Error for Failed {}
 /// What a nursery failed with, in no particular order.
 #[track_caller]
 pub(crate) fn failures<T>(result: Result<T, ErrorGroup<Failed>>) -> Vec<&'static str> {
-    let Err(group) = result else {
-        panic!("the nursery did not fail")
-    };
+    let Err(group) = result else { panic!("the nursery did not fail") };
     let mut failures: Vec<_> = group.into_errors().map(|error| error.0).collect();
     failures.sort_unstable();
     failures
@@ -162,22 +151,17 @@ pub(crate) async fn yield_shielded() {
 #[track_caller]
 pub(crate) fn panic_text<T>(call: impl FnOnce() -> T) -> String {
     let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call));
-    let Err(panic) = caught else {
-        panic!("the call was expected to panic")
-    };
+    let Err(panic) = caught else { panic!("the call was expected to panic") };
     match panic.downcast::<String>() {
         Ok(text) => *text,
-        Err(panic) => panic
-            .downcast_ref::<&'static str>()
-            .map_or_else(String::new, |text| (*text).to_owned()),
+        Err(panic) => panic.downcast_ref::<&'static str>().map_or_else(String::new, |text| (*text).to_owned()),
     }
 }
 
 /// Whether an operation yields to the other tasks before it completes.
 pub(crate) async fn yields(operation: impl Future) -> bool {
     let mut operation = pin!(operation);
-    let first =
-        std::future::poll_fn(|context| Poll::Ready(operation.as_mut().poll(context).is_pending()));
+    let first = std::future::poll_fn(|context| Poll::Ready(operation.as_mut().poll(context).is_pending()));
     let pending = first.await;
     if pending {
         operation.await;

@@ -23,26 +23,17 @@ fn unsafe_code_is_in_the_kernel_and_explained() {
         if FOREIGN_HANDLES.iter().any(|(name, _)| *name == file) {
             used.insert(file.clone());
         } else if !file.starts_with(KERNEL) {
-            wrong.push(format!(
-                "{file}:{}: `unsafe` outside the kernel",
-                places[0].line
-            ));
+            wrong.push(format!("{file}:{}: `unsafe` outside the kernel", places[0].line));
         }
         let lines: Vec<&str> = text.lines().collect();
         for place in places {
             if !is_explained(&lines, &place) {
-                wrong.push(format!(
-                    "{file}:{}: {} without {}",
-                    place.line, place.what, place.wants
-                ));
+                wrong.push(format!("{file}:{}: {} without {}", place.line, place.what, place.wants));
             }
         }
     }
     for (file, _) in FOREIGN_HANDLES {
-        assert!(
-            used.contains(*file),
-            "{file} has no `unsafe` any more: take it off the list"
-        );
+        assert!(used.contains(*file), "{file} has no `unsafe` any more: take it off the list");
     }
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
 }
@@ -54,16 +45,11 @@ fn every_other_module_forbids_unsafe_code() {
         let tokens = source::tokens(file, &source::read(file)).to_string();
         tokens.replace(' ', "").contains("#![forbid(unsafe_code)]")
     };
-    let forbidding: BTreeSet<&str> = files
-        .iter()
-        .map(String::as_str)
-        .filter(|file| forbids(file))
-        .collect();
+    let forbidding: BTreeSet<&str> = files.iter().map(String::as_str).filter(|file| forbids(file)).collect();
     // What a module forbids, it forbids in the modules below it too.
     let is_covered = |file: &str| {
         let folders = file.match_indices('/').map(|(end, _)| &file[..end]);
-        let mut above =
-            folders.flat_map(|folder| [format!("{folder}.rs"), format!("{folder}/mod.rs")]);
+        let mut above = folders.flat_map(|folder| [format!("{folder}.rs"), format!("{folder}/mod.rs")]);
         forbidding.contains(file) || above.any(|module| forbidding.contains(module.as_str()))
     };
     let missing: Vec<&String> = files
@@ -72,10 +58,7 @@ fn every_other_module_forbids_unsafe_code() {
         .filter(|file| FOREIGN_HANDLES.iter().all(|(name, _)| name != file))
         .filter(|file| !is_covered(file))
         .collect();
-    assert!(
-        missing.is_empty(),
-        "these lack #![forbid(unsafe_code)]: {missing:#?}"
-    );
+    assert!(missing.is_empty(), "these lack #![forbid(unsafe_code)]: {missing:#?}");
 }
 
 /// Where `unsafe` stands.
@@ -110,11 +93,7 @@ fn unsafe_places(source: &str) -> Vec<Unsafe> {
             Some("fn") if next.next() != Some("(") => ("an unsafe function", "# Safety"),
             _ => continue,
         };
-        places.push(Unsafe {
-            line: piece.line,
-            what,
-            wants,
-        });
+        places.push(Unsafe { line: piece.line, what, wants });
     }
     places
 }
@@ -141,50 +120,24 @@ fn is_explained(lines: &[&str], place: &Unsafe) -> bool {
 fn unsafe_code_without_its_reason_is_found() {
     let explained = |source: &str| {
         let lines: Vec<&str> = source.lines().collect();
-        unsafe_places(source)
-            .iter()
-            .map(|place| is_explained(&lines, place))
-            .collect::<Vec<_>>()
+        unsafe_places(source).iter().map(|place| is_explained(&lines, place)).collect::<Vec<_>>()
     };
     assert_eq!(explained("// SAFETY: so.\nunsafe { f() }"), [true]);
-    assert_eq!(
-        explained("// SAFETY: so,\n// and so.\nlet x =\n    unsafe { f() };"),
-        [true]
-    );
-    assert_eq!(
-        explained("/// # Safety\n///\n/// So.\n#[inline]\nunsafe fn f() {}"),
-        [true]
-    );
-    assert_eq!(
-        explained("// SAFETY: so.\nunsafe impl Send for X {}"),
-        [true]
-    );
-    assert_eq!(
-        explained("type F = unsafe fn(*const ()); // unsafe { }\nconst S: &str = \"unsafe { }\";"),
-        [false; 0]
-    );
+    assert_eq!(explained("// SAFETY: so,\n// and so.\nlet x =\n    unsafe { f() };"), [true]);
+    assert_eq!(explained("/// # Safety\n///\n/// So.\n#[inline]\nunsafe fn f() {}"), [true]);
+    assert_eq!(explained("// SAFETY: so.\nunsafe impl Send for X {}"), [true]);
+    assert_eq!(explained("type F = unsafe fn(*const ()); // unsafe { }\nconst S: &str = \"unsafe { }\";"), [false; 0]);
     assert_eq!(explained("unsafe { f() }"), [false]);
     assert_eq!(explained("// Fast.\nunsafe { f() }"), [false]);
-    assert_eq!(
-        explained("// SAFETY: so.\nlet x = 1;\nunsafe { f(x) }"),
-        [false]
-    );
-    assert_eq!(
-        explained("// SAFETY: so.\n\nunsafe impl Send for X {}"),
-        [false]
-    );
+    assert_eq!(explained("// SAFETY: so.\nlet x = 1;\nunsafe { f(x) }"), [false]);
+    assert_eq!(explained("// SAFETY: so.\n\nunsafe impl Send for X {}"), [false]);
     assert_eq!(explained("// SAFETY: so.\nunsafe fn f() {}"), [false]);
-    assert_eq!(
-        explained("// SAFETY: so.\nunsafe { f() }\nunsafe { f() }"),
-        [true, false]
-    );
+    assert_eq!(explained("// SAFETY: so.\nunsafe { f() }\nunsafe { f() }"), [true, false]);
 }
 
 /// The value of `key = "value"` in a manifest, where the first line that holds `key` is taken.
 fn setting(manifest: &str, key: &str) -> Option<String> {
-    let line = manifest
-        .lines()
-        .find(|line| line.trim_start().starts_with(&format!("{key} =")))?;
+    let line = manifest.lines().find(|line| line.trim_start().starts_with(&format!("{key} =")))?;
     line.split('"').nth(1).map(str::to_owned)
 }
 
@@ -193,11 +146,8 @@ fn the_crates_have_one_version() {
     let workspace = source::read("Cargo.toml");
     let version = setting(&workspace, "version").expect("the workspace has a version");
     for crate_name in ["trio", "trio-macros"] {
-        let line = workspace
-            .lines()
-            .find(|line| line.starts_with(&format!("{crate_name} = {{ path")));
-        let line = line
-            .unwrap_or_else(|| panic!("{crate_name} is not among the workspace's dependencies"));
+        let line = workspace.lines().find(|line| line.starts_with(&format!("{crate_name} = {{ path")));
+        let line = line.unwrap_or_else(|| panic!("{crate_name} is not among the workspace's dependencies"));
         // A pin: the two are released together, and a `trio` with other macros than its own would
         // not build.
         let pin = format!("version = \"={version}\"");
@@ -205,16 +155,8 @@ fn the_crates_have_one_version() {
     }
     for member in ["runtime", "macros", "tests", "examples", "benches"] {
         let manifest = source::read(&format!("{member}/Cargo.toml"));
-        for line in [
-            "version.workspace = true",
-            "edition.workspace = true",
-            "[lints]\nworkspace = true",
-        ] {
-            assert!(
-                manifest.contains(line),
-                "{member}/Cargo.toml: no `{}`",
-                line.replace('\n', " ")
-            );
+        for line in ["version.workspace = true", "edition.workspace = true", "[lints]\nworkspace = true"] {
+            assert!(manifest.contains(line), "{member}/Cargo.toml: no `{}`", line.replace('\n', " "));
         }
     }
 }
@@ -222,43 +164,22 @@ fn the_crates_have_one_version() {
 #[test]
 fn the_changelog_is_open() {
     let changelog = source::read("CHANGELOG.md");
-    let headings: Vec<&str> = changelog
-        .lines()
-        .filter(|line| line.starts_with("## "))
-        .collect();
-    assert_eq!(
-        headings.first(),
-        Some(&"## Unreleased"),
-        "the next version stands at the top"
-    );
+    let headings: Vec<&str> = changelog.lines().filter(|line| line.starts_with("## ")).collect();
+    assert_eq!(headings.first(), Some(&"## Unreleased"), "the next version stands at the top");
     let different: BTreeSet<_> = headings.iter().collect();
-    assert_eq!(
-        different.len(),
-        headings.len(),
-        "each version has one heading: {headings:?}"
-    );
+    assert_eq!(different.len(), headings.len(), "each version has one heading: {headings:?}");
 }
 
 #[test]
 fn the_readme_gives_the_two_commands_and_its_links_lead_somewhere() {
     let readme = source::read("README.md");
     for command in ["cargo run --example quickstart", "cargo test"] {
-        assert!(
-            readme.lines().any(|line| line.trim() == command),
-            "README.md: no line `{command}`"
-        );
+        assert!(readme.lines().any(|line| line.trim() == command), "README.md: no line `{command}`");
     }
     for file in ["README.md", "CHANGELOG.md", "DESIGN.md"] {
-        for link in source::read(file)
-            .split("](")
-            .skip(1)
-            .filter_map(|rest| rest.split([')', '#']).next())
-        {
+        for link in source::read(file).split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
             let elsewhere = link.is_empty() || link.contains("://") || link.starts_with("mailto:");
-            assert!(
-                elsewhere || source::workspace().join(link).exists(),
-                "{file}: the link {link} leads nowhere"
-            );
+            assert!(elsewhere || source::workspace().join(link).exists(), "{file}: the link {link} leads nowhere");
         }
     }
 }
@@ -268,19 +189,8 @@ fn the_readme_gives_the_two_commands_and_its_links_lead_somewhere() {
 fn nothing_names_a_machine() {
     // Put together here, so that this file doesn't name them either.
     let folders = ["tmp", "root", "home", "work"].map(|folder| format!("/{folder}/"));
-    let hosts = [
-        "index.crates",
-        "static.crates",
-        "registry.npmjs",
-        "pythonhosted",
-        "deb.debian",
-    ];
-    let hosts = hosts.map(|host| {
-        format!(
-            "{host}.{}",
-            if host.contains("crates") { "io" } else { "org" }
-        )
-    });
+    let hosts = ["index.crates", "static.crates", "registry.npmjs", "pythonhosted", "deb.debian"];
+    let hosts = hosts.map(|host| format!("{host}.{}", if host.contains("crates") { "io" } else { "org" }));
     let mut wrong = Vec::new();
     for file in source::files_below(".") {
         // Cargo writes the lock file. What is no text is no text of ours.
@@ -289,11 +199,7 @@ fn nothing_names_a_machine() {
             continue;
         };
         for (number, line) in text.lines().enumerate() {
-            for word in folders
-                .iter()
-                .chain(&hosts)
-                .filter(|word| line.contains(*word))
-            {
+            for word in folders.iter().chain(&hosts).filter(|word| line.contains(*word)) {
                 wrong.push(format!("{file}:{}: {word}", number + 1));
             }
         }

@@ -20,67 +20,35 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 pub(crate) fn benchmarks(scale: Scale) -> [Benchmark; 2] {
     let tasks = scale.of(100_000);
-    let parked = Benchmark::new(
-        "cancel, parked",
-        "100,000 parked tasks cancelled, until all are gone; time per task.",
-    )
-    .at_most(7)
-    .contender("trio", move || hosts::trio(on_trio(tasks, be_present)))
-    .contender("tokio LocalRuntime abort", move || {
-        hosts::tokio_local_runtime(on_tokio_abort(tasks, be_present))
-    })
-    .contender("tokio LocalRuntime JoinSet", move || {
-        hosts::tokio_local_runtime(on_tokio_set(tasks, be_present))
-    })
-    .contender("tokio LocalSet abort", move || {
-        hosts::tokio_local_set(on_tokio_abort(tasks, be_present))
-    })
-    .contender("smol", move || {
-        hosts::smol(move |executor| on_smol(executor, tasks, be_present))
-    })
-    .contender("FuturesUnordered", move || {
-        hosts::futures(on_futures(tasks, be_present))
-    });
+    let parked = Benchmark::new("cancel, parked", "100,000 parked tasks cancelled, until all are gone; time per task.")
+        .at_most(7)
+        .contender("trio", move || hosts::trio(on_trio(tasks, be_present)))
+        .contender("tokio LocalRuntime abort", move || hosts::tokio_local_runtime(on_tokio_abort(tasks, be_present)))
+        .contender("tokio LocalRuntime JoinSet", move || hosts::tokio_local_runtime(on_tokio_set(tasks, be_present)))
+        .contender("tokio LocalSet abort", move || hosts::tokio_local_set(on_tokio_abort(tasks, be_present)))
+        .contender("smol", move || hosts::smol(move |executor| on_smol(executor, tasks, be_present)))
+        .contender("FuturesUnordered", move || hosts::futures(on_futures(tasks, be_present)));
     #[cfg(target_os = "linux")]
-    let parked = parked.contender("glommio", move || {
-        hosts::glommio(on_glommio(tasks, be_present))
-    });
+    let parked = parked.contender("glommio", move || hosts::glommio(on_glommio(tasks, be_present)));
 
-    let asleep = Benchmark::new(
-        "cancel, asleep",
-        "The same with tasks that sleep for an hour; time per task.",
-    )
-    .at_most(7)
-    .contender("trio", move || {
-        hosts::trio(on_trio(tasks, |census| asleep(census, trio::sleep(HOUR))))
-    })
-    .contender("tokio LocalRuntime abort", move || {
-        hosts::tokio_local_runtime(on_tokio_abort(tasks, |census| {
-            asleep(census, tokio::time::sleep(HOUR))
-        }))
-    })
-    .contender("tokio LocalRuntime JoinSet", move || {
-        hosts::tokio_local_runtime(on_tokio_set(tasks, |census| {
-            asleep(census, tokio::time::sleep(HOUR))
-        }))
-    })
-    .contender("tokio LocalSet abort", move || {
-        hosts::tokio_local_set(on_tokio_abort(tasks, |census| {
-            asleep(census, tokio::time::sleep(HOUR))
-        }))
-    })
-    .contender("smol", move || {
-        hosts::smol(move |executor| {
-            on_smol(executor, tasks, |census| {
-                asleep(census, smol::Timer::after(HOUR))
-            })
+    let asleep = Benchmark::new("cancel, asleep", "The same with tasks that sleep for an hour; time per task.")
+        .at_most(7)
+        .contender("trio", move || hosts::trio(on_trio(tasks, |census| asleep(census, trio::sleep(HOUR)))))
+        .contender("tokio LocalRuntime abort", move || {
+            hosts::tokio_local_runtime(on_tokio_abort(tasks, |census| asleep(census, tokio::time::sleep(HOUR))))
         })
-    });
+        .contender("tokio LocalRuntime JoinSet", move || {
+            hosts::tokio_local_runtime(on_tokio_set(tasks, |census| asleep(census, tokio::time::sleep(HOUR))))
+        })
+        .contender("tokio LocalSet abort", move || {
+            hosts::tokio_local_set(on_tokio_abort(tasks, |census| asleep(census, tokio::time::sleep(HOUR))))
+        })
+        .contender("smol", move || {
+            hosts::smol(move |executor| on_smol(executor, tasks, |census| asleep(census, smol::Timer::after(HOUR))))
+        });
     #[cfg(target_os = "linux")]
     let asleep = asleep.contender("glommio", move || {
-        hosts::glommio(on_glommio(tasks, |census| {
-            self::asleep(census, glommio::timer::sleep(HOUR))
-        }))
+        hosts::glommio(on_glommio(tasks, |census| self::asleep(census, glommio::timer::sleep(HOUR))))
     });
     [parked, asleep]
 }
@@ -111,14 +79,9 @@ async fn on_trio<F: Future<Output = ()>>(tasks: u64, task: impl Fn(Census) -> F)
     Sample::new(elapsed, tasks)
 }
 
-async fn on_tokio_abort<F: Future<Output = ()> + 'static>(
-    tasks: u64,
-    task: impl Fn(Census) -> F,
-) -> Sample {
+async fn on_tokio_abort<F: Future<Output = ()> + 'static>(tasks: u64, task: impl Fn(Census) -> F) -> Sample {
     let census = Census::default();
-    let handles: Vec<_> = (0..tasks)
-        .map(|_| tokio::task::spawn_local(task(census.clone())))
-        .collect();
+    let handles: Vec<_> = (0..tasks).map(|_| tokio::task::spawn_local(task(census.clone()))).collect();
     while census.count() < tasks {
         tokio::task::yield_now().await;
     }
@@ -132,10 +95,7 @@ async fn on_tokio_abort<F: Future<Output = ()> + 'static>(
     Sample::new(start.elapsed(), tasks)
 }
 
-async fn on_tokio_set<F: Future<Output = ()> + 'static>(
-    tasks: u64,
-    task: impl Fn(Census) -> F,
-) -> Sample {
+async fn on_tokio_set<F: Future<Output = ()> + 'static>(tasks: u64, task: impl Fn(Census) -> F) -> Sample {
     let census = Census::default();
     let mut set = tokio::task::JoinSet::new();
     for _ in 0..tasks {
@@ -157,9 +117,7 @@ async fn on_smol<F: Future<Output = ()> + 'static>(
     task: impl Fn(Census) -> F,
 ) -> Sample {
     let census = Census::default();
-    let handles: Vec<_> = (0..tasks)
-        .map(|_| executor.spawn(task(census.clone())))
-        .collect();
+    let handles: Vec<_> = (0..tasks).map(|_| executor.spawn(task(census.clone()))).collect();
     while census.count() < tasks {
         smol::future::yield_now().await;
     }
@@ -179,15 +137,8 @@ async fn on_futures<F: Future<Output = ()>>(tasks: u64, task: impl Fn(Census) ->
     }
     let mut all_parked = std::pin::pin!(children.next());
     std::future::poll_fn(|cx| {
-        assert!(
-            all_parked.as_mut().poll(cx).is_pending(),
-            "parked tasks do not end"
-        );
-        if census.count() < tasks {
-            std::task::Poll::Pending
-        } else {
-            std::task::Poll::Ready(())
-        }
+        assert!(all_parked.as_mut().poll(cx).is_pending(), "parked tasks do not end");
+        if census.count() < tasks { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
     })
     .await;
     let start = Instant::now();
@@ -198,14 +149,9 @@ async fn on_futures<F: Future<Output = ()>>(tasks: u64, task: impl Fn(Census) ->
 }
 
 #[cfg(target_os = "linux")]
-async fn on_glommio<F: Future<Output = ()> + 'static>(
-    tasks: u64,
-    task: impl Fn(Census) -> F,
-) -> Sample {
+async fn on_glommio<F: Future<Output = ()> + 'static>(tasks: u64, task: impl Fn(Census) -> F) -> Sample {
     let census = Census::default();
-    let handles: Vec<_> = (0..tasks)
-        .map(|_| glommio::spawn_local(task(census.clone())))
-        .collect();
+    let handles: Vec<_> = (0..tasks).map(|_| glommio::spawn_local(task(census.clone()))).collect();
     while census.count() < tasks {
         glommio::executor().yield_now().await;
     }

@@ -29,38 +29,26 @@ pub(crate) fn benchmark(scale: Scale) -> Benchmark {
     .column("bytes resident");
     for (label, tasks) in [("1,000,000", whole), ("500,000", half)] {
         benchmark = benchmark
-            .contender(format!("trio, {label}"), move || {
-                hosts::trio(on_trio(tasks))
-            })
+            .contender(format!("trio, {label}"), move || hosts::trio(on_trio(tasks)))
             .contender(format!("tokio LocalRuntime abort, {label}"), move || {
                 hosts::tokio_local_runtime(on_tokio_abort(tasks))
             })
             .contender(format!("tokio LocalRuntime JoinSet, {label}"), move || {
                 hosts::tokio_local_runtime(on_tokio_set(tasks))
             })
-            .contender(format!("smol, {label}"), move || {
-                hosts::smol(move |executor| on_smol(executor, tasks))
-            })
-            .contender(format!("FuturesUnordered, {label}"), move || {
-                hosts::futures(on_futures(tasks))
-            });
+            .contender(format!("smol, {label}"), move || hosts::smol(move |executor| on_smol(executor, tasks)))
+            .contender(format!("FuturesUnordered, {label}"), move || hosts::futures(on_futures(tasks)));
     }
     let growth = "trio, 1,000,000 tasks against 500,000";
     benchmark
         .goal_of(format!("{growth}: time"), Bound::AtMost(2.2), |results| {
             let per_task = results.ratio("trio, 1,000,000", "trio, 500,000")?;
-            Some(Ratio {
-                best: 2.0 * per_task.best,
-                median: 2.0 * per_task.median,
-            })
+            Some(Ratio { best: 2.0 * per_task.best, median: 2.0 * per_task.median })
         })
         .goal_of(format!("{growth}: memory"), Bound::AtMost(2.2), |results| {
             let allocated = |name| results.column(name, ALLOCATED);
             let growth = 2.0 * allocated("trio, 1,000,000")? / allocated("trio, 500,000")?;
-            Some(Ratio {
-                best: growth,
-                median: growth,
-            })
+            Some(Ratio { best: growth, median: growth })
         })
 }
 
@@ -80,29 +68,19 @@ struct AllParked {
 impl Watch {
     fn start(tasks: u64) -> Self {
         let mark = Mark::now();
-        Self {
-            mark,
-            start: Instant::now(),
-            tasks,
-        }
+        Self { mark, start: Instant::now(), tasks }
     }
 
     fn all_parked(&self) -> AllParked {
-        AllParked {
-            nanoseconds: self.start.elapsed().as_nanos(),
-            growth: self.mark.growth(),
-        }
+        AllParked { nanoseconds: self.start.elapsed().as_nanos(), growth: self.mark.growth() }
     }
 
     fn sample(self, parked: &AllParked) -> Sample {
         let mut sample = Sample::new(self.start.elapsed(), self.tasks);
         let per_task = |value: f64| value / self.tasks as f64;
         let resident = parked.growth.resident.map(|bytes| per_task(bytes as f64));
-        sample.columns = vec![
-            Some(per_task(parked.nanoseconds as f64)),
-            Some(per_task(parked.growth.allocated as f64)),
-            resident,
-        ];
+        sample.columns =
+            vec![Some(per_task(parked.nanoseconds as f64)), Some(per_task(parked.growth.allocated as f64)), resident];
         sample
     }
 }
@@ -130,9 +108,7 @@ async fn on_trio(tasks: u64) -> Sample {
 async fn on_tokio_abort(tasks: u64) -> Sample {
     let watch = Watch::start(tasks);
     let census = Census::default();
-    let handles: Vec<_> = (0..tasks)
-        .map(|_| tokio::task::spawn_local(be_present(census.clone())))
-        .collect();
+    let handles: Vec<_> = (0..tasks).map(|_| tokio::task::spawn_local(be_present(census.clone()))).collect();
     while census.count() < tasks {
         tokio::task::yield_now().await;
     }
@@ -165,9 +141,7 @@ async fn on_tokio_set(tasks: u64) -> Sample {
 async fn on_smol(executor: std::rc::Rc<smol::LocalExecutor<'static>>, tasks: u64) -> Sample {
     let watch = Watch::start(tasks);
     let census = Census::default();
-    let handles: Vec<_> = (0..tasks)
-        .map(|_| executor.spawn(be_present(census.clone())))
-        .collect();
+    let handles: Vec<_> = (0..tasks).map(|_| executor.spawn(be_present(census.clone()))).collect();
     while census.count() < tasks {
         smol::future::yield_now().await;
     }
@@ -188,15 +162,8 @@ async fn on_futures(tasks: u64) -> Sample {
     }
     let mut next = std::pin::pin!(children.next());
     std::future::poll_fn(|cx| {
-        assert!(
-            next.as_mut().poll(cx).is_pending(),
-            "parked tasks do not end"
-        );
-        if census.count() < tasks {
-            std::task::Poll::Pending
-        } else {
-            std::task::Poll::Ready(())
-        }
+        assert!(next.as_mut().poll(cx).is_pending(), "parked tasks do not end");
+        if census.count() < tasks { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
     })
     .await;
     let parked = watch.all_parked();

@@ -40,12 +40,12 @@ pub(crate) fn benchmarks(scale: Scale) -> [Benchmark; 2] {
     .contender("FuturesUnordered, futures mpsc, depth 8", move || on_futures::<Futures>(8, trips))
     .contender("monoio, futures mpsc", move || hosts::monoio(on_monoio::<Futures>(trips)));
     #[cfg(target_os = "linux")]
-    let own = own.contender("glommio, local_channel", move || {
-        hosts::glommio(on_glommio::<Glommio>(trips))
-    });
-    let own = own
-        .goal("trio, depth 1", "tokio LocalRuntime, mpsc", 2.0)
-        .goal("trio, depth 4", "tokio LocalRuntime, mpsc", 1.0);
+    let own = own.contender("glommio, local_channel", move || hosts::glommio(on_glommio::<Glommio>(trips)));
+    let own = own.goal("trio, depth 1", "tokio LocalRuntime, mpsc", 2.0).goal(
+        "trio, depth 4",
+        "tokio LocalRuntime, mpsc",
+        1.0,
+    );
 
     let bare = Benchmark::new(
         "round trip, bare",
@@ -83,10 +83,7 @@ struct Ends<C: Channel>(C::Sender, C::Receiver);
 fn open<C: Channel>() -> (Ends<C>, Ends<C>) {
     let (to_answering, from_asking) = C::open();
     let (to_asking, from_answering) = C::open();
-    (
-        Ends(to_answering, from_answering),
-        Ends(to_asking, from_asking),
-    )
+    (Ends(to_answering, from_answering), Ends(to_asking, from_asking))
 }
 
 /// The one task: sends, waits for the answer, checks it. It tells how long that took.
@@ -137,15 +134,10 @@ fn on_trio<C: Channel>(depth: u32, trips: u64) -> Hosted<Sample> {
     match depth {
         1 => hosts::trio(trio_siblings::<C, Answer>(trips)),
         2 => hosts::trio(trio_siblings::<C, InNursery<Answer>>(trips)),
-        4 => hosts::trio(trio_siblings::<C, InNursery<InNursery<InNursery<Answer>>>>(
-            trips,
-        )),
+        4 => hosts::trio(trio_siblings::<C, InNursery<InNursery<InNursery<Answer>>>>(trips)),
         8 => {
             type Four<L> = InNursery<InNursery<InNursery<InNursery<L>>>>;
-            hosts::trio(trio_siblings::<
-                C,
-                Four<InNursery<InNursery<InNursery<Answer>>>>,
-            >(trips))
+            hosts::trio(trio_siblings::<C, Four<InNursery<InNursery<InNursery<Answer>>>>>(trips))
         }
         other => Err(format!("depth {other} is not written out")),
     }
@@ -171,10 +163,7 @@ async fn on_tokio<C: Channel + 'static>(trips: u64) -> Sample {
     Sample::new(time, trips)
 }
 
-async fn on_smol<C: Channel + 'static>(
-    executor: std::rc::Rc<smol::LocalExecutor<'static>>,
-    trips: u64,
-) -> Sample {
+async fn on_smol<C: Channel + 'static>(executor: std::rc::Rc<smol::LocalExecutor<'static>>, trips: u64) -> Sample {
     let (asking, answering) = open::<C>();
     let ask = executor.spawn(ask(asking, trips));
     let answer = executor.spawn(answer(answering, trips));
@@ -198,16 +187,10 @@ fn on_futures<C: Channel>(depth: u32, trips: u64) -> Hosted<Sample> {
     match depth {
         1 => hosts::futures(futures_siblings::<C, Answer>(trips)),
         2 => hosts::futures(futures_siblings::<C, InUnordered<Answer>>(trips)),
-        4 => hosts::futures(futures_siblings::<
-            C,
-            InUnordered<InUnordered<InUnordered<Answer>>>,
-        >(trips)),
+        4 => hosts::futures(futures_siblings::<C, InUnordered<InUnordered<InUnordered<Answer>>>>(trips)),
         8 => {
             type Four<L> = InUnordered<InUnordered<InUnordered<InUnordered<L>>>>;
-            hosts::futures(futures_siblings::<
-                C,
-                Four<InUnordered<InUnordered<InUnordered<Answer>>>>,
-            >(trips))
+            hosts::futures(futures_siblings::<C, Four<InUnordered<InUnordered<InUnordered<Answer>>>>>(trips))
         }
         other => Err(format!("depth {other} is not written out")),
     }

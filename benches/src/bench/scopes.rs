@@ -20,37 +20,22 @@ pub(crate) fn benchmarks(scale: Scale) -> [Benchmark; 2] {
         "scope of one",
         "A scope opened, one empty child run in it, and the scope left; time per scope.",
     )
-    .contender("trio nursery", move || {
-        hosts::trio(repeat(count, trio_nursery))
-    })
-    .contender("tokio LocalRuntime JoinSet", move || {
-        hosts::tokio_local_runtime(repeat(count, tokio_join_set))
-    })
-    .contender("tokio LocalRuntime JoinHandle", move || {
-        hosts::tokio_local_runtime(repeat(count, tokio_join_handle))
-    })
+    .contender("trio nursery", move || hosts::trio(repeat(count, trio_nursery)))
+    .contender("tokio LocalRuntime JoinSet", move || hosts::tokio_local_runtime(repeat(count, tokio_join_set)))
+    .contender("tokio LocalRuntime JoinHandle", move || hosts::tokio_local_runtime(repeat(count, tokio_join_handle)))
     .contender("smol LocalExecutor", move || {
         hosts::smol(move |executor| repeat(count, async move || executor.spawn(child()).await))
     })
-    .contender("FuturesUnordered", move || {
-        hosts::futures(repeat(count, futures_unordered))
-    });
+    .contender("FuturesUnordered", move || hosts::futures(repeat(count, futures_unordered)));
 
-    let empty = Benchmark::new(
-        "empty scopes",
-        "trio's scopes around nothing: opened and left; time per scope.",
-    )
-    .contender("trio nursery", move || {
-        hosts::trio(repeat(count, async || trio::nursery! { |_n| {} }))
-    })
-    .contender("trio cancel scope", move || {
-        hosts::trio(repeat(count, async || {
-            trio::CancelScope::new().run(ready(())).await;
-        }))
-    })
-    .contender("trio shield", move || {
-        hosts::trio(repeat(count, async || trio::shield(ready(())).await))
-    });
+    let empty = Benchmark::new("empty scopes", "trio's scopes around nothing: opened and left; time per scope.")
+        .contender("trio nursery", move || hosts::trio(repeat(count, async || trio::nursery! { |_n| {} })))
+        .contender("trio cancel scope", move || {
+            hosts::trio(repeat(count, async || {
+                trio::CancelScope::new().run(ready(())).await;
+            }))
+        })
+        .contender("trio shield", move || hosts::trio(repeat(count, async || trio::shield(ready(())).await)));
     [one, empty]
 }
 

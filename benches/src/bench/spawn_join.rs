@@ -16,30 +16,15 @@ const CHILDREN: u64 = 1_000;
 
 pub(crate) fn benchmark(scale: Scale) -> Benchmark {
     let batches = scale.of(100);
-    let benchmark = Benchmark::new(
-        "spawn+join",
-        "1,000 empty children, started and waited for; time per child.",
-    )
-    .contender("trio nursery", move || hosts::trio(trio_nursery(batches)))
-    .contender("trio TaskHandle", move || {
-        hosts::trio(trio_task_handle(batches))
-    })
-    .contender("tokio LocalRuntime JoinHandle", move || {
-        hosts::tokio_local_runtime(tokio_join_handle(batches))
-    })
-    .contender("tokio LocalRuntime JoinSet", move || {
-        hosts::tokio_local_runtime(tokio_join_set(batches))
-    })
-    .contender("tokio LocalSet JoinHandle", move || {
-        hosts::tokio_local_set(tokio_join_handle(batches))
-    })
-    .contender("smol LocalExecutor", move || {
-        hosts::smol(move |executor| smol(executor, batches))
-    })
-    .contender("FuturesUnordered", move || {
-        hosts::futures(futures_unordered(batches))
-    })
-    .contender("monoio", move || hosts::monoio(monoio(batches)));
+    let benchmark = Benchmark::new("spawn+join", "1,000 empty children, started and waited for; time per child.")
+        .contender("trio nursery", move || hosts::trio(trio_nursery(batches)))
+        .contender("trio TaskHandle", move || hosts::trio(trio_task_handle(batches)))
+        .contender("tokio LocalRuntime JoinHandle", move || hosts::tokio_local_runtime(tokio_join_handle(batches)))
+        .contender("tokio LocalRuntime JoinSet", move || hosts::tokio_local_runtime(tokio_join_set(batches)))
+        .contender("tokio LocalSet JoinHandle", move || hosts::tokio_local_set(tokio_join_handle(batches)))
+        .contender("smol LocalExecutor", move || hosts::smol(move |executor| smol(executor, batches)))
+        .contender("FuturesUnordered", move || hosts::futures(futures_unordered(batches)))
+        .contender("monoio", move || hosts::monoio(monoio(batches)));
     #[cfg(target_os = "linux")]
     let benchmark = benchmark.contender("glommio", move || hosts::glommio(glommio(batches)));
     benchmark.goal("trio nursery", "tokio LocalRuntime JoinHandle", 4.0)
@@ -80,9 +65,7 @@ async fn trio_task_handle(count: u64) -> Sample {
 
 async fn tokio_join_handle(count: u64) -> Sample {
     batches(count, async || {
-        let handles: Vec<_> = (0..CHILDREN)
-            .map(|_| tokio::task::spawn_local(child()))
-            .collect();
+        let handles: Vec<_> = (0..CHILDREN).map(|_| tokio::task::spawn_local(child())).collect();
         for handle in handles {
             handle.await.expect("an empty child can't panic");
         }
@@ -138,9 +121,7 @@ async fn monoio(count: u64) -> Sample {
 #[cfg(target_os = "linux")]
 async fn glommio(count: u64) -> Sample {
     batches(count, async || {
-        let tasks: Vec<_> = (0..CHILDREN)
-            .map(|_| glommio::spawn_local(child()))
-            .collect();
+        let tasks: Vec<_> = (0..CHILDREN).map(|_| glommio::spawn_local(child())).collect();
         for task in tasks {
             task.await;
         }

@@ -25,28 +25,19 @@ pub(crate) fn benchmarks(scale: Scale) -> [Benchmark; 3] {
         benchmark(
             "TCP echo, 1 connection",
             "100 bytes there and back over loopback; time per round trip.",
-            Load {
-                connections: 1,
-                trips: scale.of(10_000),
-            },
+            Load { connections: 1, trips: scale.of(10_000) },
             11,
         ),
         benchmark(
             "TCP echo, 64 connections",
             "The same over 64 connections at once; time per round trip.",
-            Load {
-                connections: 64,
-                trips: scale.of(200),
-            },
+            Load { connections: 64, trips: scale.of(200) },
             11,
         ),
         benchmark(
             "TCP echo, 1,000 connections",
             "The same over 1,000 connections at once; time per round trip.",
-            Load {
-                connections: 1_000,
-                trips: scale.of(20),
-            },
+            Load { connections: 1_000, trips: scale.of(20) },
             5,
         ),
     ]
@@ -56,28 +47,14 @@ fn benchmark(name: &'static str, what: &'static str, load: Load, rounds: usize) 
     let benchmark = Benchmark::new(name, what)
         .at_most(rounds)
         .contender("trio", move || echo(load, || hosts::trio(on_trio(load))))
-        .contender("tokio LocalRuntime", move || {
-            echo(load, || hosts::tokio_local_runtime(on_tokio(load)))
-        })
-        .contender("smol", move || {
-            echo(load, || {
-                hosts::smol(move |executor| on_smol(executor, load))
-            })
-        })
-        .contender("monoio", move || {
-            echo(load, || hosts::monoio(on_monoio(load)))
-        });
+        .contender("tokio LocalRuntime", move || echo(load, || hosts::tokio_local_runtime(on_tokio(load))))
+        .contender("smol", move || echo(load, || hosts::smol(move |executor| on_smol(executor, load))))
+        .contender("monoio", move || echo(load, || hosts::monoio(on_monoio(load))));
     #[cfg(target_os = "linux")]
-    let benchmark = benchmark.contender("glommio (io_uring)", move || {
-        echo(load, || hosts::glommio(on_glommio(load)))
-    });
+    let benchmark = benchmark.contender("glommio (io_uring)", move || echo(load, || hosts::glommio(on_glommio(load))));
     benchmark
-        .contender("limit: bare mio loop", move || {
-            echo(load, || Ok(on_mio(load)))
-        })
-        .contender("limit: blocking sockets", move || {
-            echo(load, || Ok(on_blocking_sockets(load)))
-        })
+        .contender("limit: bare mio loop", move || echo(load, || Ok(on_mio(load))))
+        .contender("limit: blocking sockets", move || echo(load, || Ok(on_blocking_sockets(load))))
         .goal("trio", "tokio LocalRuntime", 1.0)
 }
 
@@ -104,24 +81,16 @@ fn echo(load: Load, body: impl FnOnce() -> Hosted<io::Result<Sample>>) -> Hosted
 /// Raises the process's own limit of open files to what the system allows, if it is below `needed`.
 #[cfg(unix)]
 fn allow_open_files(needed: u64) -> Result<(), String> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: both calls are given a valid, initialised `rlimit`.
     let allowed = unsafe {
         libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0
             && (limit.rlim_cur >= needed || {
                 limit.rlim_cur = limit.rlim_max.min(needed);
-                limit.rlim_cur == needed
-                    && libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0
+                limit.rlim_cur == needed && libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0
             })
     };
-    if allowed {
-        Ok(())
-    } else {
-        Err(format!("it needs {needed} open files (ulimit -n)"))
-    }
+    if allowed { Ok(()) } else { Err(format!("it needs {needed} open files (ulimit -n)")) }
 }
 
 #[cfg(not(unix))]
@@ -130,10 +99,7 @@ fn allow_open_files(_needed: u64) -> Result<(), String> {
 }
 
 fn early_end() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::UnexpectedEof,
-        "the server closed the connection early",
-    )
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection early")
 }
 
 async fn on_trio(load: Load) -> io::Result<Sample> {
@@ -237,10 +203,7 @@ async fn tokio_ask(mut stream: tokio::net::TcpStream, trips: u64) -> io::Result<
     Ok(())
 }
 
-async fn on_smol(
-    executor: std::rc::Rc<smol::LocalExecutor<'static>>,
-    load: Load,
-) -> io::Result<Sample> {
+async fn on_smol(executor: std::rc::Rc<smol::LocalExecutor<'static>>, load: Load) -> io::Result<Sample> {
     let listener = smol::net::TcpListener::bind(ANY_PORT).await?;
     let address = listener.local_addr()?;
     let mut pairs = Vec::new();
@@ -264,9 +227,7 @@ async fn on_smol(
 }
 
 /// The serving side of smol and glommio, whose streams have the traits of the `futures` crates.
-async fn futures_serve(
-    mut stream: impl smol::io::AsyncRead + smol::io::AsyncWrite + Unpin,
-) -> io::Result<()> {
+async fn futures_serve(mut stream: impl smol::io::AsyncRead + smol::io::AsyncWrite + Unpin) -> io::Result<()> {
     use smol::io::{AsyncReadExt, AsyncWriteExt};
     let mut buffer = [0; BUFFER];
     loop {
@@ -333,9 +294,7 @@ async fn monoio_serve(mut stream: monoio::net::TcpStream) -> io::Result<()> {
         if count == 0 {
             return Ok(());
         }
-        let (written, part) = stream
-            .write_all(monoio::buf::IoBuf::slice(full, ..count))
-            .await;
+        let (written, part) = stream.write_all(monoio::buf::IoBuf::slice(full, ..count)).await;
         written?;
         buffer = part.into_inner();
         buffer.resize(BUFFER, 0);
@@ -481,19 +440,9 @@ fn on_mio(load: Load) -> io::Result<Sample> {
         server.set_nonblocking(true)?;
         let mut client = mio::net::TcpStream::from_std(client);
         let mut server = mio::net::TcpStream::from_std(server);
-        poll.registry()
-            .register(&mut client, mio::Token(2 * index), mio::Interest::READABLE)?;
-        poll.registry().register(
-            &mut server,
-            mio::Token(2 * index + 1),
-            mio::Interest::READABLE,
-        )?;
-        connections.push(Connection {
-            client,
-            server,
-            got: 0,
-            left: load.trips,
-        });
+        poll.registry().register(&mut client, mio::Token(2 * index), mio::Interest::READABLE)?;
+        poll.registry().register(&mut server, mio::Token(2 * index + 1), mio::Interest::READABLE)?;
+        connections.push(Connection { client, server, got: 0, left: load.trips });
     }
     let start = Instant::now();
     let mut buffer = [0; BUFFER];

@@ -21,14 +21,9 @@ const FAR: &str = "the deadline is far away";
 
 pub(crate) fn benchmarks(scale: Scale) -> [Benchmark; 3] {
     let count = scale.of(50_000);
-    let ready = Benchmark::new(
-        "timeout, ready",
-        "A timeout around a future that is ready; time per timeout.",
-    );
-    let parks = Benchmark::new(
-        "timeout, parks",
-        "A timeout around a future that parks once and is woken; time per timeout.",
-    );
+    let ready = Benchmark::new("timeout, ready", "A timeout around a future that is ready; time per timeout.");
+    let parks =
+        Benchmark::new("timeout, parks", "A timeout around a future that parks once and is woken; time per timeout.");
     let among = Benchmark::new(
         "timeout, parks among 1,000",
         "The same while 1,000 other deadlines are on watch; time per timeout.",
@@ -40,32 +35,15 @@ pub(crate) fn benchmarks(scale: Scale) -> [Benchmark; 3] {
     ]
 }
 
-fn contenders(
-    benchmark: Benchmark,
-    count: u64,
-    sleepers: u32,
-    once: impl AsyncFn() + Copy + 'static,
-) -> Benchmark {
+fn contenders(benchmark: Benchmark, count: u64, sleepers: u32, once: impl AsyncFn() + Copy + 'static) -> Benchmark {
     let benchmark = benchmark
-        .contender("trio fail_after", move || {
-            hosts::trio(on_trio(count, sleepers, once))
-        })
-        .contender("tokio LocalRuntime", move || {
-            hosts::tokio_local_runtime(on_tokio(count, sleepers, once))
-        })
-        .contender("tokio LocalSet", move || {
-            hosts::tokio_local_set(on_tokio(count, sleepers, once))
-        })
-        .contender("smol", move || {
-            hosts::smol(move |_| on_smol(count, sleepers, once))
-        })
-        .contender("monoio", move || {
-            hosts::monoio(on_monoio(count, sleepers, once))
-        });
+        .contender("trio fail_after", move || hosts::trio(on_trio(count, sleepers, once)))
+        .contender("tokio LocalRuntime", move || hosts::tokio_local_runtime(on_tokio(count, sleepers, once)))
+        .contender("tokio LocalSet", move || hosts::tokio_local_set(on_tokio(count, sleepers, once)))
+        .contender("smol", move || hosts::smol(move |_| on_smol(count, sleepers, once)))
+        .contender("monoio", move || hosts::monoio(on_monoio(count, sleepers, once)));
     #[cfg(target_os = "linux")]
-    let benchmark = benchmark.contender("glommio", move || {
-        hosts::glommio(on_glommio(count, sleepers, once))
-    });
+    let benchmark = benchmark.contender("glommio", move || hosts::glommio(on_glommio(count, sleepers, once)));
     benchmark.goal("trio fail_after", "tokio LocalRuntime", 2.0)
 }
 
@@ -80,11 +58,7 @@ async fn repeat(count: u64, once: impl AsyncFn()) -> Sample {
 /// Runs `body` while a number of sleeps are on watch, around the deadline of `body`'s own timeouts.
 ///
 /// Each sleep is polled once. `body` then runs for itself, so that they cost no polls; they are dropped when it has ended.
-async fn beside<T, S: Future>(
-    sleepers: u32,
-    sleep: impl Fn(Duration) -> S,
-    body: impl Future<Output = T>,
-) -> T {
+async fn beside<T, S: Future>(sleepers: u32, sleep: impl Fn(Duration) -> S, body: impl Future<Output = T>) -> T {
     let mut asleep = Vec::new();
     for number in 0..sleepers {
         let mut one = Box::pin(sleep(NEVER / 2 + NEVER * number / sleepers));
@@ -96,23 +70,17 @@ async fn beside<T, S: Future>(
 }
 
 async fn on_trio(count: u64, sleepers: u32, once: impl AsyncFn()) -> Sample {
-    let body = repeat(count, async || {
-        trio::fail_after(NEVER, once()).await.expect(FAR)
-    });
+    let body = repeat(count, async || trio::fail_after(NEVER, once()).await.expect(FAR));
     beside(sleepers, trio::sleep, body).await
 }
 
 async fn on_tokio(count: u64, sleepers: u32, once: impl AsyncFn()) -> Sample {
-    let body = repeat(count, async || {
-        tokio::time::timeout(NEVER, once()).await.expect(FAR)
-    });
+    let body = repeat(count, async || tokio::time::timeout(NEVER, once()).await.expect(FAR));
     beside(sleepers, tokio::time::sleep, body).await
 }
 
 async fn on_smol(count: u64, sleepers: u32, once: impl AsyncFn()) -> Sample {
-    let body = repeat(count, async || {
-        smol_timeout(NEVER, once()).await.expect(FAR)
-    });
+    let body = repeat(count, async || smol_timeout(NEVER, once()).await.expect(FAR));
     beside(sleepers, smol::Timer::after, body).await
 }
 
@@ -126,9 +94,7 @@ async fn smol_timeout<T>(duration: Duration, body: impl Future<Output = T>) -> O
 }
 
 async fn on_monoio(count: u64, sleepers: u32, once: impl AsyncFn()) -> Sample {
-    let body = repeat(count, async || {
-        monoio::time::timeout(NEVER, once()).await.expect(FAR)
-    });
+    let body = repeat(count, async || monoio::time::timeout(NEVER, once()).await.expect(FAR));
     beside(sleepers, monoio::time::sleep, body).await
 }
 

@@ -18,54 +18,28 @@ const TASKS: u64 = 200;
 
 pub(crate) fn benchmarks(scale: Scale) -> [Benchmark; 2] {
     let yields = scale.of(1_000);
-    let own = Benchmark::new(
-        "yield, own",
-        "200 tasks × 1,000 yields, each runtime's own yield; time per yield.",
-    )
-    .contender("trio checkpoint", move || {
-        hosts::trio(on_trio(yields, trio::checkpoint))
-    })
-    .contender("tokio LocalRuntime", move || {
-        hosts::tokio_local_runtime(on_tokio(yields, tokio::task::yield_now))
-    })
-    .contender("tokio LocalSet", move || {
-        hosts::tokio_local_set(on_tokio(yields, tokio::task::yield_now))
-    })
-    .contender("smol LocalExecutor", move || {
-        hosts::smol(move |executor| on_smol(executor, yields, smol::future::yield_now))
-    });
+    let own = Benchmark::new("yield, own", "200 tasks × 1,000 yields, each runtime's own yield; time per yield.")
+        .contender("trio checkpoint", move || hosts::trio(on_trio(yields, trio::checkpoint)))
+        .contender("tokio LocalRuntime", move || hosts::tokio_local_runtime(on_tokio(yields, tokio::task::yield_now)))
+        .contender("tokio LocalSet", move || hosts::tokio_local_set(on_tokio(yields, tokio::task::yield_now)))
+        .contender("smol LocalExecutor", move || {
+            hosts::smol(move |executor| on_smol(executor, yields, smol::future::yield_now))
+        });
     #[cfg(target_os = "linux")]
     let own = own.contender("glommio", move || {
-        hosts::glommio(on_glommio(yields, async || {
-            glommio::executor().yield_now().await
-        }))
+        hosts::glommio(on_glommio(yields, async || glommio::executor().yield_now().await))
     });
     let own = own.goal("trio checkpoint", "tokio LocalRuntime", 3.0);
 
-    let bare = Benchmark::new(
-        "yield, bare",
-        "The same with one runtime-agnostic yield for all; time per yield.",
-    )
-    .contender("trio", move || hosts::trio(on_trio(yields, bare_yield)))
-    .contender("tokio LocalRuntime", move || {
-        hosts::tokio_local_runtime(on_tokio(yields, bare_yield))
-    })
-    .contender("tokio LocalSet", move || {
-        hosts::tokio_local_set(on_tokio(yields, bare_yield))
-    })
-    .contender("smol LocalExecutor", move || {
-        hosts::smol(move |executor| on_smol(executor, yields, bare_yield))
-    })
-    .contender("FuturesUnordered", move || {
-        hosts::futures(on_futures(yields, bare_yield))
-    })
-    .contender("monoio", move || {
-        hosts::monoio(on_monoio(yields, bare_yield))
-    });
+    let bare = Benchmark::new("yield, bare", "The same with one runtime-agnostic yield for all; time per yield.")
+        .contender("trio", move || hosts::trio(on_trio(yields, bare_yield)))
+        .contender("tokio LocalRuntime", move || hosts::tokio_local_runtime(on_tokio(yields, bare_yield)))
+        .contender("tokio LocalSet", move || hosts::tokio_local_set(on_tokio(yields, bare_yield)))
+        .contender("smol LocalExecutor", move || hosts::smol(move |executor| on_smol(executor, yields, bare_yield)))
+        .contender("FuturesUnordered", move || hosts::futures(on_futures(yields, bare_yield)))
+        .contender("monoio", move || hosts::monoio(on_monoio(yields, bare_yield)));
     #[cfg(target_os = "linux")]
-    let bare = bare.contender("glommio", move || {
-        hosts::glommio(on_glommio(yields, bare_yield))
-    });
+    let bare = bare.contender("glommio", move || hosts::glommio(on_glommio(yields, bare_yield)));
     [own, bare]
 }
 
@@ -88,9 +62,7 @@ async fn on_trio(count: u64, once: impl AsyncFn() + Copy) -> Sample {
 
 async fn on_tokio(count: u64, once: impl AsyncFn() + Copy + 'static) -> Sample {
     let start = Instant::now();
-    let handles: Vec<_> = (0..TASKS)
-        .map(|_| tokio::task::spawn_local(yielding(count, once)))
-        .collect();
+    let handles: Vec<_> = (0..TASKS).map(|_| tokio::task::spawn_local(yielding(count, once))).collect();
     for handle in handles {
         handle.await.expect("yielding can't panic");
     }
@@ -103,9 +75,7 @@ async fn on_smol(
     once: impl AsyncFn() + Copy + 'static,
 ) -> Sample {
     let start = Instant::now();
-    let tasks: Vec<_> = (0..TASKS)
-        .map(|_| executor.spawn(yielding(count, once)))
-        .collect();
+    let tasks: Vec<_> = (0..TASKS).map(|_| executor.spawn(yielding(count, once))).collect();
     for task in tasks {
         task.await;
     }
@@ -125,9 +95,7 @@ async fn on_futures(count: u64, once: impl AsyncFn() + Copy) -> Sample {
 
 async fn on_monoio(count: u64, once: impl AsyncFn() + Copy + 'static) -> Sample {
     let start = Instant::now();
-    let handles: Vec<_> = (0..TASKS)
-        .map(|_| monoio::spawn(yielding(count, once)))
-        .collect();
+    let handles: Vec<_> = (0..TASKS).map(|_| monoio::spawn(yielding(count, once))).collect();
     for handle in handles {
         handle.await;
     }
@@ -137,9 +105,7 @@ async fn on_monoio(count: u64, once: impl AsyncFn() + Copy + 'static) -> Sample 
 #[cfg(target_os = "linux")]
 async fn on_glommio(count: u64, once: impl AsyncFn() + Copy + 'static) -> Sample {
     let start = Instant::now();
-    let tasks: Vec<_> = (0..TASKS)
-        .map(|_| glommio::spawn_local(yielding(count, once)))
-        .collect();
+    let tasks: Vec<_> = (0..TASKS).map(|_| glommio::spawn_local(yielding(count, once))).collect();
     for task in tasks {
         task.await;
     }

@@ -21,7 +21,7 @@ fn main_keeps_the_function() {
             my::rt::__private::run_main(my::rt::__private::MainOptions::new().seed(7), go())
         }
     };
-    assert_eq!(expansion.to_string(), expected.to_string());
+    assert_eq!(flat(expansion), flat(expected));
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn test_keeps_the_function() {
             )
         }
     };
-    assert_eq!(expansion.to_string(), expected.to_string());
+    assert_eq!(flat(expansion), flat(expected));
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn what_is_no_function_is_left_as_it_is() {
     for item in ["struct S;", "", "async", "#[x] mod m { }", "pub async fn"] {
         for expansion in [main("", item), test("", item)] {
             let item: TokenStream = item.parse().expect("tokens");
-            assert!(contains(&flat(expansion.clone()), &flat(item.clone())) || item.is_empty());
+            assert!(item.is_empty() || contains(&flat(expansion.clone()), &flat(item)));
             assert_eq!(messages(expansion).len(), 1);
         }
     }

@@ -36,14 +36,13 @@ fn expansion() {
                                     return __TrioExit0::tie(
                                         witness0,
                                         __TrioExit0::At1 { value: Err(e) },
-                                    )
+                                    );
                                 }
                                 __TrioExit0::tie(witness0, __TrioExit0::Value { value: 5 })
                             },
                             match none
                                 .map(|value| {
-                                    #[allow(unreachable_code)]
-                                    __TrioExit0::Value { value }
+                                    #[allow(unreachable_code)] __TrioExit0::Value { value }
                                 })
                             {
                                 ::core::option::Option::Some(__TrioExit0::At1 { value }) => {
@@ -67,9 +66,9 @@ fn expansion() {
                 match exit {
                     __TrioExit0::Value { value } => value,
                     #[allow(clippy::needless_continue)]
-                    __TrioExit0::At0 { value } => match value? {}
+                    __TrioExit0::At0 { value: value } => match value? {}
                     #[allow(clippy::needless_continue)]
-                    __TrioExit0::At1 { value } => return value,
+                    __TrioExit0::At1 { value: value } => return value,
                 }
             }
         }

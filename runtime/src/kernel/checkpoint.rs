@@ -4,8 +4,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::context;
-use super::run::Run;
 use super::header::NodeId;
+use super::run::Run;
 use super::waker::{StoredWaker, word_of};
 
 impl Run {

@@ -198,11 +198,7 @@ impl<F, T, M> TaskCell<F, T, M> {
     pub(crate) fn new(future: F) -> Rc<Self> {
         Rc::new(Self {
             future: UnsafeCell::new(Some(future)),
-            joinable: Joinable {
-                ended: Cell::new(false),
-                output: RefCell::new(None),
-                joiner: RefCell::default(),
-            },
+            joinable: Joinable { ended: Cell::new(false), output: RefCell::new(None), joiner: RefCell::default() },
             mode: PhantomData,
         })
     }

@@ -17,9 +17,9 @@ use super::child::Child;
 use super::context;
 use super::group::TaskError;
 use super::handle::Handled;
+use super::header::{Kind, NO_PLACE, Node, NodeId};
 use super::reason::{CancelReason, CancelSource};
 use super::run::{Panic, Run};
-use super::header::{Kind, NO_PLACE, Node, NodeId};
 
 /// A child as its nursery keeps it, its lifetime erased.
 type AnyChild<E> = Rc<dyn Child<E>>;
@@ -56,9 +56,7 @@ pub(crate) struct Birth<'scope, E> {
 impl<E> Core<E> {
     /// Opens a nursery below the node that is being polled.
     pub(crate) fn open(location: &'static Location<'static>) -> Self {
-        let id = context::with(|run| {
-            run.tree.id(run.tree.insert_nursery(run.current(), location, None))
-        });
+        let id = context::with(|run| run.tree.id(run.tree.insert_nursery(run.current(), location, None)));
         Self {
             id,
             location,

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::run::Run;
 use super::header::{Kind, Node};
+use super::run::Run;
 use super::tree::Tree;
 
 /// What to do about a deadlock.

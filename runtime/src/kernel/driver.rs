@@ -8,9 +8,9 @@ use std::task::{Context, Poll};
 use super::context;
 use super::core::Core;
 use super::group::ErrorGroup;
+use super::header::{Kind, Node, NodeId};
 use super::run::{Panic, Run};
 use super::scope::follow;
-use super::header::{Kind, Node, NodeId};
 use super::waker::waker;
 
 /// How a nursery's body has ended.
@@ -159,13 +159,7 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
     }
 
     #[inline]
-    fn step_body(
-        self: Pin<&mut Self>,
-        run: &Run,
-        node: Node,
-        polling: &Cell<Option<Node>>,
-        context: &mut Context<'_>,
-    ) {
+    fn step_body(self: Pin<&mut Self>, run: &Run, node: Node, polling: &Cell<Option<Node>>, context: &mut Context<'_>) {
         // SAFETY: the body is structurally pinned: it is dropped in place, here or with the driver, and no
         // method moves it.
         let this = unsafe { self.get_unchecked_mut() };
@@ -285,11 +279,7 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
         Poll::Pending
     }
 
-    fn poll_in(
-        mut self: Pin<&mut Self>,
-        run: &Run,
-        context: &Context<'_>,
-    ) -> Poll<Result<Option<X>, ErrorGroup<E>>> {
+    fn poll_in(mut self: Pin<&mut Self>, run: &Run, context: &Context<'_>) -> Poll<Result<Option<X>, ErrorGroup<E>>> {
         let (nursery, ready) = begin_turn(run, self.core.id, context, "nursery");
         self.as_mut().turn(run, nursery, ready);
         // SAFETY: nothing below moves the body: it is dropped in place.

@@ -5,9 +5,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::context;
+use super::header::{Kind, Node, NodeId};
 use super::run::{Panic, Run};
 use super::scope::follow;
-use super::header::{Kind, Node, NodeId};
 
 /// Runs `body`, then `cleanup`, however `body` is left: by completing, by being cancelled, or by a panic.
 ///

@@ -18,11 +18,7 @@ pub struct TaskError<E = BoxError> {
 }
 
 impl<E> TaskError<E> {
-    pub(crate) fn new(
-        error: E,
-        task: Option<Cow<'static, str>>,
-        location: &'static Location<'static>,
-    ) -> Self {
+    pub(crate) fn new(error: E, task: Option<Cow<'static, str>>, location: &'static Location<'static>) -> Self {
         Self { error, task, location }
     }
 
@@ -168,8 +164,7 @@ impl<E: fmt::Display + 'static> ErrorGroup<E> {
 /// The group of the same kind that an error is.
 fn nested<E: fmt::Display + 'static>(error: &E) -> Option<&ErrorGroup<E>> {
     let any: &dyn Any = error;
-    any.downcast_ref::<ErrorGroup<E>>()
-        .or_else(|| any.downcast_ref::<BoxError>()?.downcast_ref::<ErrorGroup<E>>())
+    any.downcast_ref::<ErrorGroup<E>>().or_else(|| any.downcast_ref::<BoxError>()?.downcast_ref::<ErrorGroup<E>>())
 }
 
 impl<E> IntoIterator for ErrorGroup<E> {
@@ -213,11 +208,7 @@ impl<E: fmt::Display + 'static> ErrorGroup<E> {
 }
 
 /// Writes an error and, where it is a boxed one, its sources.
-fn write_error<E: fmt::Display + 'static>(
-    f: &mut fmt::Formatter<'_>,
-    error: &E,
-    indent: &str,
-) -> fmt::Result {
+fn write_error<E: fmt::Display + 'static>(f: &mut fmt::Formatter<'_>, error: &E, indent: &str) -> fmt::Result {
     let text = error.to_string();
     let mut lines = text.lines();
     f.write_str(lines.next().unwrap_or_default())?;

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::clock::after;
 use super::context;
+use super::header::NodeId;
 use super::reason::{CancelReason, CancelSource};
 use super::run::Run;
 use super::timers::{NEVER, Time};
-use super::header::NodeId;
 
 /// When a scope that has not been entered yet is to end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -174,9 +174,7 @@ impl CancelHandle {
     pub fn reason(&self) -> Option<CancelReason> {
         let reason = match &*self.scope.0.borrow() {
             State::Unbound(settings) => settings.cancelled.clone(),
-            State::Active(id) => {
-                context::try_with(|run| run.tree.get(*id).and_then(|node| node.reason())).flatten()
-            }
+            State::Active(id) => context::try_with(|run| run.tree.get(*id).and_then(|node| node.reason())).flatten(),
             State::Exited(remains) => remains.cancelled.clone(),
         };
         reason.map(|reason| (*reason).clone())

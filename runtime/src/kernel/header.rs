@@ -316,13 +316,7 @@ pub(crate) struct Arena {
 
 impl Arena {
     pub(crate) fn new(run: u64) -> Self {
-        Self {
-            run,
-            chunks: UnsafeCell::default(),
-            made: Cell::new(0),
-            free: Cell::new(None),
-            used: Cell::new(0),
-        }
+        Self { run, chunks: UnsafeCell::default(), made: Cell::new(0), free: Cell::new(None), used: Cell::new(0) }
     }
 
     /// The node's name for those who may outlive the run.

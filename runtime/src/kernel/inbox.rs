@@ -57,11 +57,7 @@ struct Registry {
     last_run: u64,
 }
 
-static REGISTRY: RwLock<Registry> = RwLock::new(Registry {
-    all: Vec::new(),
-    free: VecDeque::new(),
-    last_run: 0,
-});
+static REGISTRY: RwLock<Registry> = RwLock::new(Registry { all: Vec::new(), free: VecDeque::new(), last_run: 0 });
 
 /// A run's own inbox; closes it when dropped.
 pub(crate) struct Opened {

@@ -306,10 +306,7 @@ impl<'scope, E> Named<'scope, E> {
 
     /// See [`Nursery::start`].
     #[track_caller]
-    pub fn start<V, F>(
-        self,
-        task: impl FnOnce(TaskStatus<V>) -> F,
-    ) -> impl Future<Output = Result<V, StartError<E>>>
+    pub fn start<V, F>(self, task: impl FnOnce(TaskStatus<V>) -> F) -> impl Future<Output = Result<V, StartError<E>>>
     where
         F: Future + 'scope,
         F::Output: TaskOutput<E>,

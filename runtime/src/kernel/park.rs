@@ -7,9 +7,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::context;
+use super::header::NodeId;
 use super::run::{Run, wrong_run};
 use super::scope::follow;
-use super::header::NodeId;
 use super::waker::StoredWaker;
 
 /// What an operation says when it is to be cancelled.

@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 
 use super::blocked::Blocked;
 use super::clock::{Clock, Epoch, SystemClock};
+use super::header::{Node, NodeId};
 use super::inbox::{self, Note, Opened};
 use super::reactor::Reactor;
 use super::reason::{CancelReason, CancelSource};
 use super::timers::{NEVER, NO_TIMER, Target, Time, Timers};
 use super::token::Outstanding;
-use super::header::{Node, NodeId};
 use super::tree::{Effects, Tree};
 use super::waker::waker;
 use super::word::Word;

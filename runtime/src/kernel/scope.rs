@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use super::context;
 use super::handle::{CancelHandle, Handled, Limit, Settings, deadline_of};
+use super::header::{Kind, Node, NodeId};
 use super::reason::{CancelReason, CancelSource};
 use super::run::{Run, wrong_run};
 use super::timers::{NEVER, NO_TIMER};
-use super::header::{Kind, Node, NodeId};
 use super::waker::{StoredWaker, word_of};
 
 /// A region of code that can be cancelled as a whole: from outside, through its [`handle`](Self::handle), or by
@@ -72,10 +72,7 @@ impl CancelScope {
 
     /// Cancels itself at this time on the run's clock. Replaces an earlier deadline or timeout.
     pub fn deadline(self, deadline: Instant) -> Self {
-        self.with(
-            |handle| handle.set_deadline(Some(deadline)),
-            |settings| settings.limit = Limit::At(deadline),
-        )
+        self.with(|handle| handle.set_deadline(Some(deadline)), |settings| settings.limit = Limit::At(deadline))
     }
 
     /// Cancels itself this long after it is entered, which is when `run`'s future is first polled. Replaces an
@@ -342,10 +339,7 @@ impl std::error::Error for TooSlowError {}
 ///     assert_eq!(slow.unwrap_err().to_string(), "operation timed out");
 /// });
 /// ```
-pub fn fail_after<F: Future>(
-    timeout: Duration,
-    future: F,
-) -> impl Future<Output = Result<F::Output, TooSlowError>> {
+pub fn fail_after<F: Future>(timeout: Duration, future: F) -> impl Future<Output = Result<F::Output, TooSlowError>> {
     CancelScope::new().timeout(timeout).run_then(future, |output| output.ok_or(TooSlowError))
 }
 
@@ -354,10 +348,7 @@ pub fn fail_after<F: Future>(
 /// # Errors
 ///
 /// [`TooSlowError`] when the future was dropped because the time ran out.
-pub fn fail_at<F: Future>(
-    deadline: Instant,
-    future: F,
-) -> impl Future<Output = Result<F::Output, TooSlowError>> {
+pub fn fail_at<F: Future>(deadline: Instant, future: F) -> impl Future<Output = Result<F::Output, TooSlowError>> {
     CancelScope::new().deadline(deadline).run_then(future, |output| output.ok_or(TooSlowError))
 }
 

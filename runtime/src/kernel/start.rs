@@ -17,8 +17,8 @@ use super::context;
 use super::core::{Birth, Core};
 use super::driver::{begin_turn, is_unsettled};
 use super::group::TaskError;
-use super::run::{Panic, Run};
 use super::header::{Node, NodeId};
+use super::run::{Panic, Run};
 use super::waker::waker;
 
 /// What a task that is started with [`Nursery::start`](crate::Nursery::start) calls when it is ready.
@@ -50,12 +50,8 @@ enum Stage {
 
 impl<V> TaskStatus<V> {
     pub(crate) fn new(nursery: NodeId) -> Self {
-        let shared = Shared {
-            value: RefCell::new(None),
-            stage: Cell::new(Stage::Waiting),
-            nursery,
-            nodes: Cell::new(None),
-        };
+        let shared =
+            Shared { value: RefCell::new(None), stage: Cell::new(Stage::Waiting), nursery, nodes: Cell::new(None) };
         Self { shared: Some(Rc::new(shared)) }
     }
 
@@ -270,9 +266,7 @@ impl<'scope, V, E> Start<'scope, V, E> {
                 Err(StartError { kind: StartFailure::Failed(TaskError::new(error, Some(name), location)) })
             }
             (Ok(()), Some(value)) => Ok(value),
-            (Ok(()), None) => {
-                Err(StartError { kind: StartFailure::Ended { task: name.into_owned(), location } })
-            }
+            (Ok(()), None) => Err(StartError { kind: StartFailure::Ended { task: name.into_owned(), location } }),
         }
     }
 

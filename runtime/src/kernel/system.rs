@@ -7,13 +7,13 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use super::context;
+use super::header::NodeId;
 use super::inbox::Call;
+use super::interrupt;
 use super::nursery::{Nursery, open_nursery};
 use super::reason::{CancelReason, CancelSource};
 use super::run::{CtrlC, Panic, Run, panic_message};
-use super::header::NodeId;
 use super::waker::StoredWaker;
-use super::interrupt;
 
 type SystemFuture = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -154,10 +154,7 @@ impl Future for Guarded {
             Ok(poll) => poll,
             Err(panic) => {
                 let message = panic_message(&panic);
-                resume_unwind(Box::new(format!(
-                    "trio internal error: system task '{}' panicked: {message}",
-                    self.name
-                )))
+                resume_unwind(Box::new(format!("trio internal error: system task '{}' panicked: {message}", self.name)))
             }
         }
     }

@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 use super::checkpoint::{checkpoint_if_cancelled, schedule_point};
 use super::child::{Join, Joinable};
 use super::context;
-use super::reason::{CancelReason, CancelSource};
 use super::header::NodeId;
+use super::reason::{CancelReason, CancelSource};
 
 /// A task started with [`spawn`](crate::Nursery::spawn) or [`try_spawn`](crate::Nursery::try_spawn).
 ///

@@ -258,6 +258,19 @@ impl Tree {
             self.wake_node(node, effects);
         }
         self.refresh(node, effects);
+        self.reprieve(node, effects);
+    }
+
+    /// What a cancellation of the old parent had doomed in a node that has moved is as its new place has it.
+    fn reprieve(&self, start: Node, effects: &mut Effects) {
+        let mut stack = vec![start];
+        while let Some(node) = stack.pop() {
+            if node.doomed.get() && !node.effective.get() {
+                node.doomed.set(false);
+                self.announce_change(node, effects);
+            }
+            stack.extend(std::iter::successors(node.first_child.get(), |child| child.next_sibling.get()));
+        }
     }
 
     /// Whom to wake when the node's cancel status changes, or (of a nursery) when a child is ready. Gives the foreign

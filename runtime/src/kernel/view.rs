@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::context;
-use super::run::Run;
 use super::header::{Kind, Node, NodeId};
+use super::run::Run;
 use super::tree::Tree;
 
 /// A read-only view of a task. It stays valid, with its name and its way upward, when the task has ended.

@@ -33,11 +33,7 @@ pub(crate) struct Word(usize);
 impl Word {
     pub(crate) const fn new(run: u16, serial: u64, index: u32) -> Self {
         let generation = serial as usize & GENERATION_MASK;
-        Self(
-            (run as usize) << (layout::GENERATION + layout::INDEX)
-                | generation << layout::INDEX
-                | index as usize,
-        )
+        Self((run as usize) << (layout::GENERATION + layout::INDEX) | generation << layout::INDEX | index as usize)
     }
 
     pub(crate) const fn run(self) -> u16 {

@@ -12,8 +12,8 @@ use std::task::{Context, Poll};
 use slab::Slab;
 
 use crate::kernel::context;
-use crate::kernel::run::{Run, wrong_run};
 use crate::kernel::header::NodeId;
+use crate::kernel::run::{Run, wrong_run};
 use crate::kernel::waker::StoredWaker;
 
 /// "Nobody" in the links between waiters.

@@ -105,7 +105,8 @@ impl MockClock {
     pub fn elapsed(&self) -> Duration {
         let state = &*self.state;
         let rate = state.rate.get();
-        let real = if rate > 0.0 { (state.real)().saturating_duration_since(state.since.get()) } else { Duration::ZERO };
+        let real =
+            if rate > 0.0 { (state.real)().saturating_duration_since(state.since.get()) } else { Duration::ZERO };
         state.shown.get() + real.mul_f64(rate)
     }
 

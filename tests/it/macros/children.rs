@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use super::{HOUR, Oops, check, non_zero};
+use super::{HOUR, Oops, check, drive, non_zero};
 
 /// Takes a few steps, then says that it has ended.
 async fn few_steps(ended: &Cell<u32>) {
@@ -35,14 +35,14 @@ fn return_waits_for_the_children() {
         }
     }
     let ended = Cell::new(0);
-    assert_eq!(trio::run(run(&ended)), "returned");
+    assert_eq!(drive(run(&ended)), "returned");
     assert_eq!(ended.get(), 1);
 }
 
 #[test]
 fn break_and_continue_wait_for_the_children() {
     let ended = Cell::new(0);
-    trio::run(async {
+    drive(async {
         for turn in 0..9 {
             trio::nursery! { |n|
                 n.start_soon(few_steps(&ended));
@@ -67,7 +67,7 @@ fn a_failed_question_mark_cancels_the_children() {
         Ok(())
     }
     let ended = Cell::new(0);
-    assert_eq!(trio::run(run(&ended)), Err(Oops(5)));
+    assert_eq!(drive(run(&ended)), Err(Oops(5)));
     assert_eq!(ended.get(), 100);
 }
 
@@ -82,7 +82,7 @@ fn a_none_cancels_the_children() {
         Some(())
     }
     let ended = Cell::new(0);
-    assert_eq!(trio::run(run(&ended)), None);
+    assert_eq!(drive(run(&ended)), None);
     assert_eq!(ended.get(), 100);
 }
 
@@ -99,7 +99,7 @@ fn a_question_mark_through_an_inner_block_cancels_the_outer_ones_children() {
         Ok(())
     }
     let ended = Cell::new(0);
-    assert_eq!(trio::run(run(&ended)), Err(Oops(8)));
+    assert_eq!(drive(run(&ended)), Err(Oops(8)));
     assert_eq!(ended.get(), 100);
 }
 
@@ -115,7 +115,7 @@ fn a_return_through_an_inner_block_waits_for_the_outer_ones_children() {
         }
     }
     let ended = Cell::new(0);
-    assert_eq!(trio::run(run(&ended)), 1);
+    assert_eq!(drive(run(&ended)), 1);
     assert_eq!(ended.get(), 2);
 }
 
@@ -134,7 +134,7 @@ fn a_question_mark_in_try_nursery_goes_to_the_group() {
         outcome.unwrap_err().into_errors().map(|error| error.to_string()).collect()
     }
     let ended = Cell::new(0);
-    assert_eq!(trio::run(run(&ended)), ["oops 6"]);
+    assert_eq!(drive(run(&ended)), ["oops 6"]);
     assert_eq!(ended.get(), 100);
 }
 
@@ -151,7 +151,7 @@ fn an_error_is_never_lost_to_a_jump() {
         };
         outcome.unwrap_err().first().to_string()
     }
-    assert_eq!(trio::run(run()), "oops 4");
+    assert_eq!(drive(run()), "oops 4");
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn children_borrow_what_is_declared_before_the_nursery() {
     }
     let list = RefCell::new(Vec::new());
     let (mut one, mut two) = (1, 2);
-    trio::run(async {
+    drive(async {
         trio::nursery! { |n|
             for number in 0..3 {
                 n.start_soon(push(&list, number));
@@ -184,7 +184,7 @@ fn children_borrow_what_is_declared_before_the_nursery() {
 #[test]
 fn a_move_block_owns_what_it_uses() {
     let text = String::from("owned");
-    let length = trio::run(async {
+    let length = drive(async {
         trio::nursery! { move |n|
             n.start_soon(trio::checkpoint());
             text.len()
@@ -229,8 +229,8 @@ fn inline_tasks_need_no_annotation() {
             Err(group) => group.into_errors().map(|error| error.to_string()).collect(),
         }
     }
-    assert_eq!(trio::run(run(0)), [""; 0]);
-    assert_eq!(trio::run(run(3)), ["oops 3"]);
+    assert_eq!(drive(run(0)), [""; 0]);
+    assert_eq!(drive(run(3)), ["oops 3"]);
 }
 
 #[test]
@@ -250,5 +250,5 @@ fn inline_tasks_of_an_outer_nursery_are_typed_by_it() {
         };
         outcome.map_err(|group| group.into_errors().collect())
     }
-    assert_eq!(trio::run(run()), Err(vec![Oops(2)]));
+    assert_eq!(drive(run()), Err(vec![Oops(2)]));
 }

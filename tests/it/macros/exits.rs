@@ -1,6 +1,6 @@
 //! Every way out of every block macro, one level deep.
 
-use super::{HOUR, Oops, check, non_zero};
+use super::{HOUR, Oops, check, drive, non_zero};
 
 /// Uses a value, whatever it is.
 fn any<T>(_: T) {}
@@ -18,7 +18,7 @@ macro_rules! exits_of {
                     let value = trio::$mac!($($open)* { trio::checkpoint().await; 7 });
                     $value(value) + 1
                 }
-                assert_eq!(trio::run(run()), 8);
+                assert_eq!(drive(run()), 8);
             }
 
             #[test]
@@ -35,8 +35,8 @@ macro_rules! exits_of {
                     assert_eq!(value, "value");
                     "late"
                 }
-                assert_eq!(trio::run(run(true)), "early");
-                assert_eq!(trio::run(run(false)), "late");
+                assert_eq!(drive(run(true)), "early");
+                assert_eq!(drive(run(false)), "late");
             }
 
             #[test]
@@ -51,7 +51,7 @@ macro_rules! exits_of {
                 }
                 for early in [true, false] {
                     let mut after = false;
-                    trio::run(run(early, &mut after));
+                    drive(run(early, &mut after));
                     assert_eq!(after, !early);
                 }
             }
@@ -74,7 +74,7 @@ macro_rules! exits_of {
                     }
                     seen
                 }
-                assert_eq!(trio::run(run()), [0, 2, 3]);
+                assert_eq!(drive(run()), [0, 2, 3]);
             }
 
             #[test]
@@ -87,7 +87,7 @@ macro_rules! exits_of {
                         }));
                     }
                 }
-                assert_eq!(trio::run(run()), "broken");
+                assert_eq!(drive(run()), "broken");
             }
 
             #[test]
@@ -117,7 +117,7 @@ macro_rules! exits_of {
                     };
                     (seen, text)
                 }
-                assert_eq!(trio::run(run()), (vec![(0, 0), (1, 0), (1, 1)], "three"));
+                assert_eq!(drive(run()), (vec![(0, 0), (1, 0), (1, 1)], "three"));
             }
 
             #[test]
@@ -150,7 +150,7 @@ macro_rules! exits_of {
                         }
                     }
                 }
-                assert_eq!(trio::run(run()), 3);
+                assert_eq!(drive(run()), 3);
             }
 
             #[test]
@@ -176,7 +176,7 @@ macro_rules! exits_of {
                     });
                     $value(value)
                 }
-                assert_eq!(trio::run(run()), 8 + 200 + 1 + 30);
+                assert_eq!(drive(run()), 8 + 200 + 1 + 30);
             }
 
             #[test]
@@ -192,7 +192,7 @@ macro_rules! exits_of {
                     }));
                     10
                 }
-                assert_eq!(trio::run(run()), 9);
+                assert_eq!(drive(run()), 9);
             }
         }
     )*};
@@ -227,8 +227,8 @@ macro_rules! questions_of {
                     }));
                     Ok("end")
                 }
-                assert_eq!(trio::run(run(0)), Ok("end"));
-                assert_eq!(trio::run(run(3)), Err(Oops(3)));
+                assert_eq!(drive(run(0)), Ok("end"));
+                assert_eq!(drive(run(3)), Err(Oops(3)));
             }
 
             #[test]
@@ -242,9 +242,9 @@ macro_rules! questions_of {
                     }));
                     Ok(5)
                 }
-                assert_eq!(trio::run(run("12", 0)).unwrap(), 5);
-                assert!(trio::run(run("12", 4)).unwrap_err().is::<Oops>());
-                assert!(trio::run(run("twelve", 0)).unwrap_err().is::<std::num::ParseIntError>());
+                assert_eq!(drive(run("12", 0)).unwrap(), 5);
+                assert!(drive(run("12", 4)).unwrap_err().is::<Oops>());
+                assert!(drive(run("twelve", 0)).unwrap_err().is::<std::num::ParseIntError>());
             }
 
             #[test]
@@ -256,8 +256,8 @@ macro_rules! questions_of {
                     }));
                     Some("end")
                 }
-                assert_eq!(trio::run(run(2)), Some("end"));
-                assert_eq!(trio::run(run(0)), None);
+                assert_eq!(drive(run(2)), Some("end"));
+                assert_eq!(drive(run(0)), None);
             }
 
             #[test]
@@ -272,8 +272,8 @@ macro_rules! questions_of {
                     }));
                     text
                 }
-                assert_eq!(trio::run(run(3)).unwrap(), "[3, 1] [3, 3] 3");
-                assert_eq!(trio::run(run(0)), None);
+                assert_eq!(drive(run(3)).unwrap(), "[3, 1] [3, 3] 3");
+                assert_eq!(drive(run(0)), None);
             }
 
             #[test]
@@ -289,8 +289,8 @@ macro_rules! questions_of {
                     };
                     (closure().await, block.await)
                 }
-                assert_eq!(trio::run(run(0)), (None, Ok(2)));
-                assert_eq!(trio::run(run(9)), (Some(1), Err(Oops(9))));
+                assert_eq!(drive(run(0)), (None, Ok(2)));
+                assert_eq!(drive(run(9)), (Some(1), Err(Oops(9))));
             }
         }
     )*};
@@ -314,8 +314,8 @@ fn the_limit_is_evaluated_outside_the_block() {
     async fn run(seconds: Option<u64>) -> Option<u32> {
         trio::move_on_after!(std::time::Duration::from_secs(seconds?), { 5 })
     }
-    assert_eq!(trio::run(run(Some(1))), Some(5));
-    assert_eq!(trio::run(run(None)), None);
+    assert_eq!(drive(run(Some(1))), Some(5));
+    assert_eq!(drive(run(None)), None);
 }
 
 #[test]
@@ -338,6 +338,6 @@ fn exits_that_are_compiled_out_leave_nothing_behind() {
         });
         Ok(value)
     }
-    assert_eq!(trio::run(run(0)), Ok(17));
-    assert_eq!(trio::run(run(1)), Err(Oops(1)));
+    assert_eq!(drive(run(0)), Ok(17));
+    assert_eq!(drive(run(1)), Err(Oops(1)));
 }

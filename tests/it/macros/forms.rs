@@ -1,10 +1,10 @@
 //! The ways to write a block macro, and the places to write it in.
 
-use super::{HOUR, Oops, check};
+use super::{HOUR, Oops, check, drive};
 
 #[test]
 fn braces_parentheses_and_brackets() {
-    trio::run(async {
+    drive(async {
         let text = String::from("x");
         let lengths = [
             trio::nursery! { |_n| text.len() },
@@ -34,7 +34,7 @@ fn braces_parentheses_and_brackets() {
 #[test]
 #[allow(clippy::many_single_char_names)]
 fn move_goes_before_the_bars_or_the_braces() {
-    trio::run(async {
+    drive(async {
         let text = || String::from("x");
         let (a, b, c, d, e) = (text(), text(), text(), text(), text());
         assert_eq!(trio::nursery! { move |_n| a.len() }, 1);
@@ -47,7 +47,7 @@ fn move_goes_before_the_bars_or_the_braces() {
 
 #[test]
 fn an_empty_body_is_a_block_too() {
-    trio::run(async {
+    drive(async {
         trio::nursery! { |_n| }
         trio::nursery!(|_n| {});
         trio::shield!({});
@@ -71,7 +71,7 @@ fn names_and_types_of_the_parameters_are_free() {
         };
         outcome.unwrap()
     }
-    assert_eq!(trio::run(run()), 5);
+    assert_eq!(drive(run()), 5);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn statement_and_expression_position() {
             _ => Err(Oops(1)),
         }
     }
-    assert_eq!(trio::run(run()), Ok(3));
+    assert_eq!(drive(run()), Ok(3));
 }
 
 #[test]
@@ -102,8 +102,8 @@ fn a_question_mark_follows_the_macro() {
         let value = trio::fail_after!(HOUR, { check(number)? })?;
         Ok(value + 1)
     }
-    assert_eq!(trio::run(run(0)).unwrap(), 1);
-    assert!(trio::run(run(9)).unwrap_err().is::<trio::ErrorGroup>());
+    assert_eq!(drive(run(0)).unwrap(), 1);
+    assert!(drive(run(9)).unwrap_err().is::<trio::ErrorGroup>());
 }
 
 #[test]
@@ -147,9 +147,9 @@ fn exits_in_every_kind_of_expression() {
     fn list(number: u32) -> Result<[u32; 1], Oops> {
         check(number).map(|_| [0])
     }
-    assert_eq!(trio::run(run(0)), Ok(12));
+    assert_eq!(drive(run(0)), Ok(12));
     for place in 1..=29 {
-        assert_eq!(trio::run(run(place)), Err(Oops(place)), "place {place}");
+        assert_eq!(drive(run(place)), Err(Oops(place)), "place {place}");
     }
 }
 
@@ -180,5 +180,5 @@ fn names_of_the_expansion_do_not_meet_the_users() {
         };
         (sum, Exit::Value(value), None)
     }
-    assert_eq!(trio::run(run()), (28, Exit::Value(2), None));
+    assert_eq!(drive(run()), (28, Exit::Value(2), None));
 }

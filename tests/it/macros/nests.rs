@@ -1,6 +1,6 @@
 //! Block macros in block macros in block macros, in every order.
 
-use super::{HOUR, Oops, check};
+use super::{HOUR, Oops, check, drive};
 
 /// How the innermost body is left.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -88,7 +88,7 @@ macro_rules! nests {
             let in_group = [stringify!($a), stringify!($b), stringify!($c)].contains(&"try_nursery");
             let go = |leave| {
                 let mut trace = Trace::default();
-                let outcome = trio::run(run(leave, &mut trace));
+                let outcome = drive(run(leave, &mut trace));
                 (outcome, (trace.rounds, trace.behind_nest, trace.behind_loop))
             };
             assert_eq!(go(Leave::AtItsEnd), (Ok("end"), (2, 2, 2)));
@@ -137,7 +137,7 @@ fn an_inner_loop_catches_what_an_innermost_block_breaks() {
         };
         seen
     }
-    assert_eq!(trio::run(run()), [0, 10, 20, 99]);
+    assert_eq!(drive(run()), [0, 10, 20, 99]);
 }
 
 #[test]
@@ -149,8 +149,8 @@ fn a_block_in_an_argument_of_a_block() {
         };
         Ok(u32::try_from(value.unwrap_or(0)).unwrap_or(0))
     }
-    assert_eq!(trio::run(run(0)), Ok(1));
-    assert_eq!(trio::run(run(2)), Err(Oops(2)));
+    assert_eq!(drive(run(0)), Ok(1));
+    assert_eq!(drive(run(2)), Err(Oops(2)));
 }
 
 #[test]
@@ -175,5 +175,5 @@ fn a_block_in_a_closure_or_task_of_a_block_leaves_only_that() {
         };
         counter.get()
     }
-    assert_eq!(trio::run(run()), 5);
+    assert_eq!(drive(run()), 5);
 }

@@ -3,14 +3,14 @@
 use std::convert::Infallible;
 use std::fmt::Debug;
 
-use super::{HOUR, Oops, check, non_zero};
+use super::{HOUR, Oops, check, drive, non_zero};
 
 #[test]
 fn the_expected_type_reaches_the_value() {
     async fn run() -> Option<Box<dyn Debug>> {
         trio::nursery! { |_n| Some(Box::new(5)) }
     }
-    assert_eq!(format!("{:?}", trio::run(run())), "Some(5)");
+    assert_eq!(format!("{:?}", drive(run())), "Some(5)");
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn the_expected_type_reaches_return_and_break() {
         };
         Ok(broken)
     }
-    let texts: Vec<String> = (0..4).map(|how| format!("{:?}", trio::run(run(how)))).collect();
+    let texts: Vec<String> = (0..4).map(|how| format!("{:?}", drive(run(how)))).collect();
     assert_eq!(texts, [r#"Err("returned")"#, "Ok(Some(Oops(1)))", r#"Ok(Some("broken"))"#, "Ok(Some(3.5))"]);
 }
 
@@ -45,7 +45,7 @@ fn inference_goes_through_the_block() {
         let parsed = trio::cancel_scope! { |_scope| text.parse()? };
         Ok(parsed.unwrap_or(list[2]))
     }
-    assert_eq!(trio::run(run("3")), Ok(3));
+    assert_eq!(drive(run("3")), Ok(3));
 }
 
 #[test]
@@ -59,9 +59,9 @@ fn every_question_mark_has_its_own_type() {
         };
         Ok(value)
     }
-    assert_eq!(trio::run(run((0, 2))).unwrap(), 7);
-    assert!(trio::run(run((1, 2))).unwrap_err().is::<Oops>());
-    assert_eq!(trio::run(run((0, 0))).unwrap_err().to_string(), "zero");
+    assert_eq!(drive(run((0, 2))).unwrap(), 7);
+    assert!(drive(run((1, 2))).unwrap_err().is::<Oops>());
+    assert_eq!(drive(run((0, 0))).unwrap_err().to_string(), "zero");
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn a_function_that_never_returns_can_end_in_a_block() {
     async fn forever_shielded() -> ! {
         trio::shield!({ forever().await })
     }
-    let outcome = trio::run(trio::move_on_after(std::time::Duration::from_millis(5), forever()));
+    let outcome = drive(trio::move_on_after(std::time::Duration::from_millis(5), forever()));
     assert!(outcome.is_none());
     drop(forever_shielded());
 }
@@ -89,8 +89,8 @@ fn a_block_that_always_leaves_is_a_tail() {
             return Ok(number);
         }
     }
-    assert_eq!(trio::run(leaves(0)), Ok(0));
-    assert_eq!(trio::run(leaves(2)), Err(Oops(2)));
+    assert_eq!(drive(leaves(0)), Ok(0));
+    assert_eq!(drive(leaves(2)), Err(Oops(2)));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn generic_functions_have_blocks_too() {
         };
         None
     }
-    assert_eq!(trio::run(pick::<_, Oops2>(&[Err(Oops2), Ok("two")])), Some("two"));
+    assert_eq!(drive(pick::<_, Oops2>(&[Err(Oops2), Ok("two")])), Some("two"));
 }
 
 #[derive(Clone)]
@@ -129,7 +129,7 @@ fn a_written_error_type_is_the_groups() {
         };
         outcome.map_err(|group| group.into_errors().collect())
     }
-    assert_eq!(trio::run(run(5)), Err(vec![Oops(5)]));
+    assert_eq!(drive(run(5)), Err(vec![Oops(5)]));
 }
 
 #[test]
@@ -142,8 +142,8 @@ fn any_alias_of_result_names_the_error_type() {
         };
         value.ok()
     }
-    assert_eq!(trio::run(run(0)), Some(7));
-    assert_eq!(trio::run(run(1)), None);
+    assert_eq!(drive(run(0)), Some(7));
+    assert_eq!(drive(run(1)), None);
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn the_value_is_dropped_where_it_would_be_in_a_block() {
         }
     }
     let log = std::cell::RefCell::new(Vec::new());
-    trio::run(async {
+    drive(async {
         let kept = trio::nursery! { |_n|
             let _first = Loud(&log, 1);
             let kept = Loud(&log, 9);
@@ -176,5 +176,5 @@ fn uninhabited_values_are_allowed() {
             Err(Oops(number))
         }
     }
-    assert_eq!(trio::run(run(6)), Err(Oops(6)));
+    assert_eq!(drive(run(6)), Err(Oops(6)));
 }

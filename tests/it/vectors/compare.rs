@@ -25,15 +25,8 @@ pub(super) struct Plan {
 impl Plan {
     /// First in, first out, and this many shuffled schedules.
     pub(super) fn new(seeds: u64) -> Self {
-        let schedules = [Schedule::Fifo]
-            .into_iter()
-            .chain((0..seeds).map(Schedule::Seed))
-            .collect();
-        Self {
-            schedules,
-            checkpoint_budget: STRICT,
-            patience: Duration::from_secs(20),
-        }
+        let schedules = [Schedule::Fifo].into_iter().chain((0..seeds).map(Schedule::Seed)).collect();
+        Self { schedules, checkpoint_budget: STRICT, patience: Duration::from_secs(20) }
     }
 }
 
@@ -55,13 +48,8 @@ pub(super) enum Actual {
 /// The differences, in the order of the vectors.
 pub(super) fn compare(vectors: &Arc<Vec<Vector>>, plan: &Plan) -> Vec<Difference> {
     let next = Arc::new(AtomicUsize::new(0));
-    let threads = thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(vectors.len())
-        .max(1);
-    let mut workers: Vec<_> = (0..threads)
-        .map(|_| Worker::start(vectors, plan, &next))
-        .collect();
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(vectors.len()).max(1);
+    let mut workers: Vec<_> = (0..threads).map(|_| Worker::start(vectors, plan, &next)).collect();
     let mut differences = Vec::new();
     while let Some(worker) = workers.pop() {
         match worker.results.recv_timeout(Duration::from_millis(100)) {
@@ -73,11 +61,7 @@ pub(super) fn compare(vectors: &Arc<Vec<Vector>>, plan: &Plan) -> Vec<Difference
                 let doing = *worker.doing.lock().unwrap();
                 match doing {
                     Some((since, vector, schedule)) if since.elapsed() > plan.patience => {
-                        differences.push(Difference {
-                            vector,
-                            schedule,
-                            actual: Actual::Stuck,
-                        });
+                        differences.push(Difference { vector, schedule, actual: Actual::Stuck });
                         workers.insert(0, Worker::start(vectors, plan, &next));
                     }
                     _ => workers.insert(0, worker),
@@ -101,15 +85,10 @@ impl Worker {
     fn start(vectors: &Arc<Vec<Vector>>, plan: &Plan, next: &Arc<AtomicUsize>) -> Self {
         let (sender, results) = mpsc::channel();
         let doing = Arc::new(Mutex::new(None));
-        let worker = Self {
-            results,
-            doing: Arc::clone(&doing),
-        };
+        let worker = Self { results, doing: Arc::clone(&doing) };
         let (vectors, plan, next) = (Arc::clone(vectors), plan.clone(), Arc::clone(next));
         // Deeply nested programs are deeply nested polls, which in a debug build take room.
-        let thread = thread::Builder::new()
-            .name("vectors".to_owned())
-            .stack_size(64 << 20);
+        let thread = thread::Builder::new().name("vectors".to_owned()).stack_size(64 << 20);
         let work = move || {
             // Once it is given up, it must take no more programs, since nobody would learn of their differences.
             while Arc::strong_count(&doing) > 1 {
@@ -122,14 +101,7 @@ impl Worker {
                     let actual = run(&vectors[i], schedule, plan.checkpoint_budget);
                     *doing.lock().unwrap() = None;
                     let Some(actual) = actual else { continue };
-                    if sender
-                        .send(Difference {
-                            vector: i,
-                            schedule,
-                            actual,
-                        })
-                        .is_err()
-                    {
+                    if sender.send(Difference { vector: i, schedule, actual }).is_err() {
                         return;
                     }
                     break;
@@ -150,9 +122,7 @@ fn run(vector: &Vector, schedule: Schedule, checkpoint_budget: u32) -> Option<Ac
         Err(payload) => {
             let message = payload.downcast_ref::<String>().cloned();
             let message = message.or_else(|| payload.downcast_ref::<&str>().map(|&s| s.to_owned()));
-            Some(Actual::Panicked(message.unwrap_or_else(|| {
-                "with a payload that is no text".to_owned()
-            })))
+            Some(Actual::Panicked(message.unwrap_or_else(|| "with a payload that is no text".to_owned())))
         }
     }
 }
@@ -160,18 +130,9 @@ fn run(vector: &Vector, schedule: Schedule, checkpoint_budget: u32) -> Option<Ac
 /// Says for each difference where, and in which way; nothing when there is none.
 pub(super) fn report(vectors: &[Vector], differences: &[Difference]) -> String {
     let mut out = String::new();
-    for Difference {
-        vector,
-        schedule,
-        actual,
-    } in differences
-    {
+    for Difference { vector, schedule, actual } in differences {
         let vector = &vectors[*vector];
-        let _ = writeln!(
-            out,
-            "program {} differs under schedule {schedule}:",
-            vector.program.id
-        );
+        let _ = writeln!(out, "program {} differs under schedule {schedule}:", vector.program.id);
         match actual {
             Actual::Panicked(message) => _ = writeln!(out, "  it panicked: {message}"),
             Actual::Stuck => out.push_str("  it does not end\n"),
@@ -179,12 +140,7 @@ pub(super) fn report(vectors: &[Vector], differences: &[Difference]) -> String {
         }
     }
     if !differences.is_empty() {
-        let _ = writeln!(
-            out,
-            "{} of {} programs differ",
-            differences.len(),
-            vectors.len()
-        );
+        let _ = writeln!(out, "{} of {} programs differ", differences.len(), vectors.len());
     }
     out
 }
@@ -208,24 +164,12 @@ fn compare_outcomes(out: &mut String, expected: &Outcome, actual: &Outcome) {
         let _ = writeln!(out, "    here {}", compact(&ours[from..]));
     }
     if expected.errors != actual.errors {
-        let _ = writeln!(
-            out,
-            "  errors:\n    Trio {:?}\n    here {:?}",
-            expected.errors, actual.errors
-        );
+        let _ = writeln!(out, "  errors:\n    Trio {:?}\n    here {:?}", expected.errors, actual.errors);
     }
 }
 
 fn compact(lines: &[(u64, String)]) -> String {
-    let shown: Vec<_> = lines
-        .iter()
-        .take(6)
-        .map(|(ms, text)| format!("{ms}: {text}"))
-        .collect();
+    let shown: Vec<_> = lines.iter().take(6).map(|(ms, text)| format!("{ms}: {text}")).collect();
     let more = if lines.len() > 6 { " · …" } else { "" };
-    if shown.is_empty() {
-        "nothing".to_owned()
-    } else {
-        shown.join(" · ") + more
-    }
+    if shown.is_empty() { "nothing".to_owned() } else { shown.join(" · ") + more }
 }

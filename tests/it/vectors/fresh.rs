@@ -29,17 +29,10 @@ fn fresh_programs_do_what_python_trio_does() {
         |_| RandomState::new().hash_one(0) % 1_000_000_000,
         |seed| seed.parse().expect("TRIO_VECTORS_SEED is a number"),
     );
-    println!(
-        "Python Trio {}, programs from TRIO_VECTORS_SEED={seed}",
-        python.version
-    );
+    println!("Python Trio {}, programs from TRIO_VECTORS_SEED={seed}", python.version);
     let begin = Instant::now();
     let vectors = Arc::new(generate(&python, seed));
-    println!(
-        "{} programs generated in {:.1?}",
-        vectors.len(),
-        begin.elapsed()
-    );
+    println!("{} programs generated in {:.1?}", vectors.len(), begin.elapsed());
     assert!(!vectors.is_empty(), "the generator gave nothing");
     let mut differences = compare(&vectors, &Plan::new(8));
     if !differences.is_empty() {
@@ -49,29 +42,18 @@ fn fresh_programs_do_what_python_trio_does() {
             let program = &vectors[difference.vector].program;
             let counts = oracle.ask(program).is_some();
             if !counts {
-                println!(
-                    "left out, it depends on the schedule in Python, too: {}",
-                    program.id
-                );
+                println!("left out, it depends on the schedule in Python, too: {}", program.id);
             }
             counts
         });
     }
     let mut failures = report(&vectors, &differences);
     for difference in differences.iter().take(3) {
-        let small = minimise(
-            &python,
-            &vectors[difference.vector],
-            Duration::from_secs(60),
-        );
+        let small = minimise(&python, &vectors[difference.vector], Duration::from_secs(60));
         failures.push_str("\nminimised, to keep in tests/vectors/minimised:\n");
         failures.push_str(&pretty(&small));
     }
-    assert!(
-        failures.is_empty(),
-        "TRIO_VECTORS_SEED={seed}, Python Trio {}\n{failures}",
-        python.version
-    );
+    assert!(failures.is_empty(), "TRIO_VECTORS_SEED={seed}, Python Trio {}\n{failures}", python.version);
 }
 
 fn generate(python: &Python, seed: u64) -> Vec<Vector> {
@@ -85,10 +67,7 @@ fn generate(python: &Python, seed: u64) -> Vec<Vector> {
                 .expect("Python starts, as it did a moment ago");
             // A line is complete only when it ends, and a process that is killed may leave half of one.
             let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-            (
-                child,
-                thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>()),
-            )
+            (child, thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>()))
         })
         .collect();
     let deadline = Instant::now() + PATIENCE;

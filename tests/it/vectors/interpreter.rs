@@ -9,9 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use trio::testing::MockClock;
-use trio::{
-    CancelHandle, CancelScope, ErrorGroup, Event, Lock, MemoryReceiver, MemorySender, Nursery,
-};
+use trio::{CancelHandle, CancelScope, ErrorGroup, Event, Lock, MemoryReceiver, MemorySender, Nursery};
 
 use super::program::{Op, Outcome, Program};
 
@@ -37,9 +35,7 @@ impl fmt::Display for Schedule {
 pub(super) fn run(program: &Program, schedule: Schedule, checkpoint_budget: u32) -> Outcome {
     let clock = MockClock::new();
     clock.set_autojump_threshold(Some(Duration::ZERO));
-    let mut builder = trio::Builder::new()
-        .clock(clock)
-        .checkpoint_budget(checkpoint_budget);
+    let mut builder = trio::Builder::new().clock(clock).checkpoint_budget(checkpoint_budget);
     if let Schedule::Seed(seed) = schedule {
         builder = builder.seed(seed);
     }
@@ -51,10 +47,7 @@ pub(super) fn run(program: &Program, schedule: Schedule, checkpoint_budget: u32)
             fail.leaves(&mut errors);
         }
         errors.sort();
-        Outcome {
-            trace: machine.trace.take(),
-            errors,
-        }
+        Outcome { trace: machine.trace.take(), errors }
     })
 }
 
@@ -106,19 +99,13 @@ impl Machine {
             scopes: RefCell::default(),
             events: RefCell::default(),
             locks: RefCell::default(),
-            channels: channels
-                .map(|(name, &n)| (name.clone(), trio::open_memory_channel(n)))
-                .collect(),
+            channels: channels.map(|(name, &n)| (name.clone(), trio::open_memory_channel(n))).collect(),
         }
     }
 
     fn say(&self, task: &str, text: String) {
         let ms = (trio::current_time() - self.start).as_secs_f64() * 1000.0;
-        self.trace
-            .borrow_mut()
-            .entry(task.to_owned())
-            .or_default()
-            .push((ms.round() as u64, text));
+        self.trace.borrow_mut().entry(task.to_owned()).or_default().push((ms.round() as u64, text));
     }
 
     fn scope(&self, name: &str) -> Option<CancelHandle> {
@@ -157,13 +144,7 @@ fn find<'a, 'p>(mut visible: Option<&'a Visible<'a, 'p>>, name: &str) -> &'a dyn
 trait Spawner<'p> {
     fn spawn(&self, machine: &'p Machine, nursery: &'p str, name: &'p str, body: &'p [Op]);
 
-    fn start<'a>(
-        &'a self,
-        machine: &'p Machine,
-        name: &'p str,
-        before: &'p [Op],
-        after: &'p [Op],
-    ) -> Step<'a>
+    fn start<'a>(&'a self, machine: &'p Machine, name: &'p str, before: &'p [Op], after: &'p [Op]) -> Step<'a>
     where
         'p: 'a;
 }
@@ -172,22 +153,12 @@ impl<'scope, 'env, 'p: 'scope> Spawner<'p> for &'scope Nursery<'scope, 'env, Fai
     fn spawn(&self, machine: &'p Machine, nursery: &'p str, name: &'p str, body: &'p [Op]) {
         let n = *self;
         n.named(name.to_owned()).start_soon(async move {
-            let visible = Visible {
-                name: nursery,
-                nursery: &n,
-                outer: None,
-            };
+            let visible = Visible { name: nursery, nursery: &n, outer: None };
             execute(machine, body, name, Some(&visible)).await
         });
     }
 
-    fn start<'a>(
-        &'a self,
-        machine: &'p Machine,
-        name: &'p str,
-        before: &'p [Op],
-        after: &'p [Op],
-    ) -> Step<'a>
+    fn start<'a>(&'a self, machine: &'p Machine, name: &'p str, before: &'p [Op], after: &'p [Op]) -> Step<'a>
     where
         'p: 'a,
     {
@@ -198,10 +169,7 @@ impl<'scope, 'env, 'p: 'scope> Spawner<'p> for &'scope Nursery<'scope, 'env, Fai
                 status.started(());
                 execute(machine, after, name, None).await
             });
-            started.await.map_err(|e| {
-                e.into_error()
-                    .expect("every child of `start` fails or calls `started`")
-            })
+            started.await.map_err(|e| e.into_error().expect("every child of `start` fails or calls `started`"))
         })
     }
 }
@@ -236,29 +204,17 @@ fn execute<'a, 'p: 'a>(
                 Op::Log { m } => machine.say(task, m.clone()),
                 Op::Sleep { t } => trio::sleep(ms(*t)).await,
                 Op::Checkpoint => trio::checkpoint().await,
-                Op::Scope {
-                    name,
-                    timeout,
-                    shield,
-                    body,
-                } => {
+                Op::Scope { name, timeout, shield, body } => {
                     let mut scope = CancelScope::new().shield(*shield);
                     if let Some(t) = timeout {
                         scope = scope.deadline(trio::current_time() + ms(*t));
                     }
                     let handle = scope.handle();
-                    machine
-                        .scopes
-                        .borrow_mut()
-                        .insert(name.clone(), handle.clone());
+                    machine.scopes.borrow_mut().insert(name.clone(), handle.clone());
                     let value = scope.run(execute(machine, body, task, visible)).await;
                     let caught = value.is_none();
                     value.unwrap_or(Ok(()))?;
-                    assert_eq!(
-                        caught,
-                        handle.caught(),
-                        "the value and `caught()` of {name} contradict each other"
-                    );
+                    assert_eq!(caught, handle.caught(), "the value and `caught()` of {name} contradict each other");
                     machine.say(task, format!("scope {name} caught={caught}"));
                 }
                 Op::Cancel { scope } => {
@@ -286,31 +242,16 @@ fn execute<'a, 'p: 'a>(
                     done.map_err(|group| Fail::Group(Box::new(group)))?;
                     machine.say(task, format!("nursery {name} done"));
                 }
-                Op::Spawn {
-                    nursery,
-                    name,
-                    body,
-                } => {
+                Op::Spawn { nursery, name, body } => {
                     find(visible, nursery).spawn(machine, nursery, name, body);
                 }
-                Op::Start {
-                    nursery,
-                    name,
-                    before,
-                    after,
-                } => {
-                    find(visible, nursery)
-                        .start(machine, name, before, after)
-                        .await?;
+                Op::Start { nursery, name, before, after } => {
+                    find(visible, nursery).start(machine, name, before, after).await?;
                     machine.say(task, format!("started {name}"));
                 }
                 Op::Fail { e } => return Err(Fail::Leaf(e.clone())),
                 Op::Guard { m, body } => {
-                    let _guard = Guard {
-                        machine,
-                        task,
-                        mark: m,
-                    };
+                    let _guard = Guard { machine, task, mark: m };
                     execute(machine, body, task, visible).await?;
                 }
                 Op::Finally { body, cleanup } => {

@@ -11,10 +11,7 @@ use super::program::{Op, Program, Vector};
 /// schedules, with what it does there.
 pub(super) fn minimise(python: &Python, vector: &Vector, time: Duration) -> Vector {
     let mut oracle = python.oracle();
-    let plan = Plan {
-        patience: Duration::from_secs(3),
-        ..Plan::new(8)
-    };
+    let plan = Plan { patience: Duration::from_secs(3), ..Plan::new(8) };
     let deadline = Instant::now() + time;
     let mut smallest = vector.clone();
     // A small program may allow what a larger one did not, so edits are tried until a whole round has found nothing.
@@ -52,9 +49,7 @@ fn size(program: &Program) -> (usize, u64) {
             *ops_seen += 1;
             *weight += match op {
                 Op::Sleep { t } => digits(*t),
-                Op::Scope {
-                    timeout, shield, ..
-                } => timeout.map_or(0, |t| 1 + digits(t)) + u64::from(*shield),
+                Op::Scope { timeout, shield, .. } => timeout.map_or(0, |t| 1 + digits(t)) + u64::from(*shield),
                 Op::SetTimeout { t, .. } => t.map_or(0, |t| 1 + digits(t)),
                 Op::Start { .. } => 1,
                 _ => 0,
@@ -104,9 +99,7 @@ fn edit_list(ops: &mut Vec<Op>, left: &mut usize) -> bool {
             return true;
         }
     }
-    ops.iter_mut()
-        .flat_map(Op::bodies_mut)
-        .any(|body| edit_list(body, left))
+    ops.iter_mut().flat_map(Op::bodies_mut).any(|body| edit_list(body, left))
 }
 
 /// Edits of one operation that stays, or is replaced by what is in it.
@@ -115,12 +108,7 @@ fn edit_op(ops: &mut Vec<Op>, i: usize, left: &mut usize) -> bool {
     let op = &ops[i];
     let bodies = op.bodies();
     if !bodies.is_empty() {
-        edits.push(
-            bodies
-                .iter()
-                .flat_map(|(_, body)| body.iter().cloned())
-                .collect(),
-        );
+        edits.push(bodies.iter().flat_map(|(_, body)| body.iter().cloned()).collect());
     }
     if bodies.len() > 1 {
         edits.extend(bodies.iter().map(|(_, body)| body.to_vec()));
@@ -134,42 +122,15 @@ fn edit_op(ops: &mut Vec<Op>, i: usize, left: &mut usize) -> bool {
             }
         }
         Op::SetTimeout { scope, t: Some(t) } => {
-            edits.extend(rounded(*t).map(|t| {
-                vec![Op::SetTimeout {
-                    scope: scope.clone(),
-                    t: Some(t),
-                }]
-            }));
+            edits.extend(rounded(*t).map(|t| vec![Op::SetTimeout { scope: scope.clone(), t: Some(t) }]));
         }
-        Op::Scope {
-            name,
-            timeout,
-            shield,
-            body,
-        } => {
-            let scope = |timeout, shield| {
-                vec![Op::Scope {
-                    name: name.clone(),
-                    timeout,
-                    shield,
-                    body: body.clone(),
-                }]
-            };
+        Op::Scope { name, timeout, shield, body } => {
+            let scope = |timeout, shield| vec![Op::Scope { name: name.clone(), timeout, shield, body: body.clone() }];
             edits.push(scope(None, *shield));
             edits.push(scope(*timeout, false));
-            edits.extend(
-                timeout
-                    .iter()
-                    .flat_map(|&t| rounded(t))
-                    .map(|t| scope(Some(t), *shield)),
-            );
+            edits.extend(timeout.iter().flat_map(|&t| rounded(t)).map(|t| scope(Some(t), *shield)));
         }
-        Op::Start {
-            nursery,
-            name,
-            before,
-            after,
-        } => edits.push(vec![Op::Spawn {
+        Op::Start { nursery, name, before, after } => edits.push(vec![Op::Spawn {
             nursery: nursery.clone(),
             name: name.clone(),
             body: [&before[..], after].concat(),
@@ -189,7 +150,5 @@ fn edit_op(ops: &mut Vec<Op>, i: usize, left: &mut usize) -> bool {
 
 /// Times near `t` that are easier to read.
 fn rounded(t: u64) -> impl Iterator<Item = u64> {
-    [10_000, 1_000, 100]
-        .into_iter()
-        .flat_map(move |unit| [t / unit * unit, t.div_ceil(unit) * unit])
+    [10_000, 1_000, 100].into_iter().flat_map(move |unit| [t / unit * unit, t.div_ceil(unit) * unit])
 }

@@ -26,11 +26,7 @@ fn read(path: &Path) -> String {
 fn assert_equal(vectors: Vec<Vector>, seeds: u64) {
     let vectors = Arc::new(vectors);
     let differences = compare(&vectors, &Plan::new(seeds));
-    assert!(
-        differences.is_empty(),
-        "\n{}",
-        report(&vectors, &differences)
-    );
+    assert!(differences.is_empty(), "\n{}", report(&vectors, &differences));
 }
 
 /// All programs of `programs.jsonl`, each first in, first out, and under eight shuffled schedules.
@@ -44,17 +40,11 @@ fn programs_do_what_python_trio_does() {
 fn minimised() -> Vec<(PathBuf, Vector)> {
     let folder = data().join("minimised");
     let entries = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-    let mut paths: Vec<_> = entries
-        .map(|entry| entry.expect("a readable folder").path())
-        .collect();
-    paths.retain(|path| {
-        path.extension()
-            .is_some_and(|extension| extension == "json")
-    });
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("a readable folder").path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
     paths.sort();
     let parse = |path: PathBuf| {
-        let vector = serde_json::from_str(&read(&path))
-            .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let vector = serde_json::from_str(&read(&path)).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         (path, vector)
     };
     paths.into_iter().map(parse).collect()
@@ -63,23 +53,17 @@ fn minimised() -> Vec<(PathBuf, Vector)> {
 /// The small programs that were kept: differences of the past, minimised, and edge cases of single rules.
 #[test]
 fn minimised_programs_do_what_python_trio_does() {
-    assert_equal(
-        minimised().into_iter().map(|(_, vector)| vector).collect(),
-        32,
-    );
+    assert_equal(minimised().into_iter().map(|(_, vector)| vector).collect(), 32);
 }
 
 /// Asks Python Trio again what the small programs do, and writes the answer into their files.
 #[test]
 #[ignore = "writes into the sources; needs Python with Trio"]
 fn record_minimised() {
-    let mut oracle = oracle::Python::find()
-        .expect("Python Trio is there")
-        .oracle();
+    let mut oracle = oracle::Python::find().expect("Python Trio is there").oracle();
     for (path, mut vector) in minimised() {
         let outcome = oracle.ask(&vector.program);
-        vector.expected = outcome
-            .unwrap_or_else(|| panic!("Python does not do one thing with {}", path.display()));
+        vector.expected = outcome.unwrap_or_else(|| panic!("Python does not do one thing with {}", path.display()));
         fs::write(&path, pretty(&vector)).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     }
 }
@@ -89,23 +73,15 @@ fn record_minimised() {
 #[test]
 #[ignore = "for soak tests and for work on the kernel; needs TRIO_VECTORS_FILE"]
 fn file_does_what_python_trio_does() {
-    let number =
-        |name: &str, default| env::var(name).map_or(default, |n| n.parse().expect("a number"));
+    let number = |name: &str, default| env::var(name).map_or(default, |n| n.parse().expect("a number"));
     let file = env::var_os("TRIO_VECTORS_FILE").expect("TRIO_VECTORS_FILE names a file");
     let vectors = Arc::new(parse_lines(&read(Path::new(&file))));
     let checkpoint_budget = number("TRIO_VECTORS_BUDGET", 1) as u32;
-    let plan = Plan {
-        checkpoint_budget,
-        ..Plan::new(number("TRIO_VECTORS_SEEDS", 8))
-    };
+    let plan = Plan { checkpoint_budget, ..Plan::new(number("TRIO_VECTORS_SEEDS", 8)) };
     let begin = Instant::now();
     let differences = compare(&vectors, &plan);
     let runs = vectors.len() * plan.schedules.len();
-    println!(
-        "{} programs, {runs} runs in {:.1?}",
-        vectors.len(),
-        begin.elapsed()
-    );
+    println!("{} programs, {runs} runs in {:.1?}", vectors.len(), begin.elapsed());
     println!("{}", report(&vectors, &differences));
     let some = number("TRIO_VECTORS_MINIMISE", 0) as usize;
     if some > 0 && !differences.is_empty() {
@@ -118,9 +94,5 @@ fn file_does_what_python_trio_does() {
             println!("{}", report(&small, &compare(&small, &Plan::new(8))));
         }
     }
-    assert!(
-        differences.is_empty(),
-        "{} programs differ",
-        differences.len()
-    );
+    assert!(differences.is_empty(), "{} programs differ", differences.len());
 }

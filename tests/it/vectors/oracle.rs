@@ -19,29 +19,21 @@ pub(super) struct Python {
 impl Python {
     /// Finds both, or says why there is nothing to compare with.
     pub(super) fn find() -> Result<Self, String> {
-        let reference =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/vectors/reference.py");
+        let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/vectors/reference.py");
         if !reference.is_file() {
             return Err(format!("{} does not exist", reference.display()));
         }
-        let interpreter =
-            PathBuf::from(env::var_os("TRIO_PYTHON").unwrap_or_else(|| "python3".into()));
+        let interpreter = PathBuf::from(env::var_os("TRIO_PYTHON").unwrap_or_else(|| "python3".into()));
         let shown = interpreter.display();
         let output = Command::new(&interpreter)
             .args(["-c", "import trio; print(trio.__version__)"])
             .output()
             .map_err(|e| format!("{shown} does not start: {e} (TRIO_PYTHON chooses the Python)"))?;
         if !output.status.success() {
-            return Err(format!(
-                "{shown} has no trio (TRIO_PYTHON chooses the Python)"
-            ));
+            return Err(format!("{shown} has no trio (TRIO_PYTHON chooses the Python)"));
         }
         let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        Ok(Self {
-            interpreter,
-            reference,
-            version,
-        })
+        Ok(Self { interpreter, reference, version })
     }
 
     /// Starts an oracle, which answers until it is dropped.
@@ -56,11 +48,7 @@ impl Python {
             .expect("Python starts, as it did a moment ago");
         let questions = child.stdin.take().expect("piped");
         let answers = BufReader::new(child.stdout.take().expect("piped"));
-        Oracle {
-            child,
-            questions,
-            answers,
-        }
+        Oracle { child, questions, answers }
     }
 }
 
@@ -77,9 +65,7 @@ impl Oracle {
         let question = serde_json::to_string(program).expect("programs are plain data");
         writeln!(self.questions, "{question}").expect("the oracle listens");
         let mut answer = String::new();
-        self.answers
-            .read_line(&mut answer)
-            .expect("the oracle answers");
+        self.answers.read_line(&mut answer).expect("the oracle answers");
         assert!(!answer.is_empty(), "the oracle died; its message is above");
         serde_json::from_str(&answer).expect("the oracle answers in JSON")
     }

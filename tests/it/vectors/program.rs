@@ -38,73 +38,24 @@ pub(super) struct Outcome {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Op {
-    Log {
-        m: String,
-    },
-    Sleep {
-        t: u64,
-    },
+    Log { m: String },
+    Sleep { t: u64 },
     Checkpoint,
-    Scope {
-        name: String,
-        timeout: Option<u64>,
-        shield: bool,
-        body: Vec<Self>,
-    },
-    Cancel {
-        scope: String,
-    },
-    SetTimeout {
-        scope: String,
-        t: Option<u64>,
-    },
-    SetShield {
-        scope: String,
-        v: bool,
-    },
-    Nursery {
-        name: String,
-        body: Vec<Self>,
-    },
-    Spawn {
-        nursery: String,
-        name: String,
-        body: Vec<Self>,
-    },
-    Start {
-        nursery: String,
-        name: String,
-        before: Vec<Self>,
-        after: Vec<Self>,
-    },
-    Fail {
-        e: String,
-    },
-    Guard {
-        m: String,
-        body: Vec<Self>,
-    },
-    Finally {
-        body: Vec<Self>,
-        cleanup: Vec<Self>,
-    },
-    Wait {
-        event: String,
-    },
-    Set {
-        event: String,
-    },
-    Send {
-        ch: String,
-        v: i64,
-    },
-    Recv {
-        ch: String,
-    },
-    Lock {
-        name: String,
-        body: Vec<Self>,
-    },
+    Scope { name: String, timeout: Option<u64>, shield: bool, body: Vec<Self> },
+    Cancel { scope: String },
+    SetTimeout { scope: String, t: Option<u64> },
+    SetShield { scope: String, v: bool },
+    Nursery { name: String, body: Vec<Self> },
+    Spawn { nursery: String, name: String, body: Vec<Self> },
+    Start { nursery: String, name: String, before: Vec<Self>, after: Vec<Self> },
+    Fail { e: String },
+    Guard { m: String, body: Vec<Self> },
+    Finally { body: Vec<Self>, cleanup: Vec<Self> },
+    Wait { event: String },
+    Set { event: String },
+    Send { ch: String, v: i64 },
+    Recv { ch: String },
+    Lock { name: String, body: Vec<Self> },
 }
 
 impl Op {
@@ -141,9 +92,7 @@ impl Op {
 pub(super) fn parse_lines(text: &str) -> Vec<Vector> {
     text.lines()
         .filter(|line| !line.trim().is_empty())
-        .map(|line| {
-            serde_json::from_str(line).unwrap_or_else(|e| panic!("not a program: {e}\n{line}"))
-        })
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("not a program: {e}\n{line}")))
         .collect()
 }
 
@@ -154,11 +103,7 @@ pub(super) fn pretty(vector: &Vector) -> String {
     if !program.why.is_empty() {
         let _ = writeln!(out, "\"why\": {},", json(&program.why));
     }
-    let _ = write!(
-        out,
-        "\"channels\": {},\n\"main\": ",
-        json(&program.channels)
-    );
+    let _ = write!(out, "\"channels\": {},\n\"main\": ", json(&program.channels));
     pretty_ops(&mut out, &program.main, 1);
     out.push_str(",\n\"trace\": {");
     for (i, (task, lines)) in expected.trace.iter().enumerate() {
