@@ -61,7 +61,7 @@
 //! use std::time::Duration;
 //! # trio::run(async {
 //! let answer = trio::move_on_after!(Duration::from_millis(10), {
-//!     trio::sleep_forever().await;
+//!     trio::sleep(Duration::from_secs(60)).await;
 //! });
 //! assert!(answer.is_none());
 //! # });
