@@ -68,12 +68,12 @@
 //! ```
 //!
 //! [`move_on_after!`] gives an `Option`, [`fail_after!`] a `Result`, [`cancel_scope!`] a handle to cancel by hand. The
-//! macros are blocks, in which `?`, `return` and `break` mean what they mean in any block; [`move_on_after`],
+//! macros are blocks, in which `?`, `return` and `break` mean what they mean in any block; [`move_on_after`](fn@move_on_after),
 //! [`CancelScope::run`] and so on are the same as functions. Deadlines nest: the earliest counts.
 //!
 //! **Checkpoints.** A cancellation takes effect only at a *checkpoint*: an `.await` of an operation of this crate, each of
 //! which says so. There the code is simply dropped: `Drop` is the clean-up, [`finally`] is for clean-up that has to wait,
-//! and [`shield`] (or [`shield!`]) is for what must not be interrupted. An operation that was cancelled has had no effect; the
+//! and [`shield`](fn@shield) (or [`shield!`]) is for what must not be interrupted. An operation that was cancelled has had no effect; the
 //! few exceptions, such as `send_all`, say so. Every operation is also a point where other tasks get their turn; a task
 //! may complete a few that need not wait in a row ([`Builder::checkpoint_budget`]). Put [`checkpoint`] into long loops
 //! that only compute.
@@ -123,9 +123,6 @@ mod sync;
 pub mod testing;
 mod threads;
 
-/// An error of any type, as `?` makes them.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
 /// A result whose error is a [`BoxError`] unless given: so that `?` takes an `io::Error` and an [`ErrorGroup`] alike.
 pub type Result<T = (), E = BoxError> = std::result::Result<T, E>;
 
@@ -137,7 +134,7 @@ pub use kernel::checkpoint::checkpoint;
 pub use kernel::child::TaskOutput;
 pub use kernel::clock::Clock;
 pub use kernel::finally::finally;
-pub use kernel::group::{ErrorGroup, TaskError};
+pub use kernel::group::{BoxError, ErrorGroup, TaskError};
 pub use kernel::handle::CancelHandle;
 pub use kernel::nursery::{Named, Nursery, open_nursery, open_try_nursery};
 pub use kernel::reactor::{BusyResourceError, ClosedResourceError};

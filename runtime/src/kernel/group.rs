@@ -6,7 +6,8 @@ use std::error::Error;
 use std::fmt;
 use std::panic::Location;
 
-use crate::BoxError;
+/// An error of any type, as `?` makes them.
+pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// An error of one task of a nursery, with the task's name and where it was spawned.
 ///
