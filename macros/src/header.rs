@@ -224,6 +224,10 @@ fn block_of(tokens: &TokenStream) -> Option<(Prefix, TokenStream)> {
     let Some(TokenTree::Group(group)) = trees.pop() else {
         return None;
     };
+    // A `$body:block` of the user's own `macro_rules!` comes in invisible delimiters.
+    if group.delimiter() == Delimiter::None && trees.is_empty() {
+        return block_of(&group.stream());
+    }
     if group.delimiter() != Delimiter::Brace {
         return None;
     }

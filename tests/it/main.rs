@@ -21,4 +21,5 @@ mod source;
 mod start;
 mod support;
 mod tidy;
+mod ui;
 mod vectors;

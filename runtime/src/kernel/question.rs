@@ -4,6 +4,11 @@ use std::convert::Infallible;
 use std::ops::ControlFlow;
 
 /// What `?` works on.
+#[diagnostic::on_unimplemented(
+    message = "`?` cannot be applied to `{Self}`",
+    label = "not a `Result` or an `Option`",
+    note = "a future must be awaited first: `.await?`"
+)]
 pub trait Try {
     /// What `?` goes on with.
     type Output;

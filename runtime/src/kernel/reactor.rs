@@ -80,6 +80,15 @@ enum WaitEnd {
     Closed,
 }
 
+impl WaitEnd {
+    fn result(self) -> io::Result<()> {
+        match self {
+            Self::Ready => Ok(()),
+            Self::Closed => Err(io::Error::other(ClosedResourceError)),
+        }
+    }
+}
+
 struct Watched {
     fd: RawFd,
     serial: u64,
@@ -113,6 +122,8 @@ pub(crate) struct SourceKey {
 pub(crate) struct Reactor {
     poll: RefCell<mio::Poll>,
     events: RefCell<Events>,
+    /// Whom a turn wakes; kept so that a turn allocates nothing.
+    woken: RefCell<Vec<StoredWaker>>,
     kick: Arc<mio::Waker>,
     watched: RefCell<Slab<Watched>>,
     by_fd: RefCell<HashMap<RawFd, usize>>,
@@ -127,6 +138,7 @@ impl Reactor {
         Ok(Self {
             poll: RefCell::new(poll),
             events: RefCell::new(Events::with_capacity(EVENTS)),
+            woken: RefCell::default(),
             kick,
             watched: RefCell::default(),
             by_fd: RefCell::default(),
@@ -162,7 +174,7 @@ impl Reactor {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return 0,
             Err(error) => panic!("trio's I/O selector failed: {error}"),
         }
-        let mut woken = Vec::new();
+        let mut woken = self.woken.take();
         {
             let mut watched = self.watched.borrow_mut();
             for event in events.iter().filter(|event| event.token() != KICK) {
@@ -185,9 +197,10 @@ impl Reactor {
         }
         drop(events);
         let count = woken.len();
-        for waker in woken {
+        for waker in woken.drain(..) {
             waker.wake();
         }
+        self.woken.replace(woken);
         count
     }
 
@@ -294,21 +307,20 @@ impl Reactor {
 
     /// A call got or gave less than it could have: the next one would block, so that it need not be made.
     pub(crate) fn drained(&self, key: SourceKey, direction: Direction) {
-        let mut watched = self.watched.borrow_mut();
-        let Some(source) = watched.get_mut(key.index).filter(|source| source.serial == key.serial) else { return };
-        let proof = !source.short_proves_nothing || direction == Direction::Write;
-        let side = source.side(direction);
-        side.ready &= side.stays_ready || !proof;
+        self.source(key, |source| {
+            let proof = !source.short_proves_nothing || direction == Direction::Write;
+            let side = source.side(direction);
+            side.ready &= side.stays_ready || !proof;
+        });
     }
 
-    fn is_detached(&self, key: SourceKey) -> bool {
-        self.watched.borrow().get(key.index).is_none_or(|source| source.serial != key.serial || source.detached)
+    fn source<R>(&self, key: SourceKey, f: impl FnOnce(&mut Watched) -> R) -> Option<R> {
+        let mut watched = self.watched.borrow_mut();
+        watched.get_mut(key.index).filter(|source| source.serial == key.serial).map(f)
     }
 
     fn with<R>(&self, key: SourceKey, direction: Direction, f: impl FnOnce(&mut Side) -> R) -> Option<R> {
-        let mut watched = self.watched.borrow_mut();
-        let source = watched.get_mut(key.index).filter(|source| source.serial == key.serial)?;
-        Some(f(source.side(direction)))
+        self.source(key, |source| f(source.side(direction)))
     }
 
     /// Ends every wait for a descriptor, as [`notify_closing`] promises, and forgets its number.
@@ -367,10 +379,6 @@ struct Wait {
 }
 
 impl Wait {
-    fn new(run: &Run, key: SourceKey, direction: Direction) -> Self {
-        Self { key, direction, number: None, run: run.opened.run }
-    }
-
     fn poll_in(&mut self, run: &Run, context: &Context<'_>) -> Poll<io::Result<()>> {
         if run.opened.run != self.run {
             wrong_run("wait for I/O");
@@ -378,14 +386,21 @@ impl Wait {
         let reactor = &run.reactor;
         let Some(number) = self.number else { return self.begin(run, context) };
         let over = reactor.with(self.key, self.direction, |side| match &side.waiter {
-            Some(waiter) if waiter.number == number => waiter.ended,
+            Some(waiter) if waiter.number == number => {
+                let ended = waiter.ended;
+                if ended.is_some() {
+                    // Its waker was taken out at the end, so that no foreign code runs here.
+                    side.waiter = None;
+                }
+                ended
+            }
             // Another has taken the place, which only a wait that has ended leaves.
             _ => Some(WaitEnd::Ready),
         });
-        match over.flatten() {
-            Some(WaitEnd::Ready) => return Poll::Ready(Ok(())),
-            Some(WaitEnd::Closed) => return Poll::Ready(Err(io::Error::other(ClosedResourceError))),
-            None => {}
+        if let Some(end) = over.flatten() {
+            self.number = None;
+            reactor.waiters.set(reactor.waiters.get() - 1);
+            return Poll::Ready(end.result());
         }
         if run.is_cancelled_here() {
             run.park_cancelled(context);
@@ -411,19 +426,21 @@ impl Wait {
         }
         let (waker, node) = (StoredWaker::new(context.waker()), run.current_id());
         let reactor = &run.reactor;
-        if reactor.is_detached(self.key) {
-            return Poll::Ready(Err(io::Error::other(ClosedResourceError)));
-        }
         let number = reactor.next_serial.get();
         reactor.next_serial.set(number + 1);
-        let begun = reactor.with(self.key, self.direction, |side| match &side.waiter {
-            // A wait that has ended is over for everybody else, even if its task has not run since.
-            Some(waiter) if waiter.ended.is_none() => Err(waker),
-            _ => Ok(side.waiter.replace(Waiter { number, node, waker, ended: None })),
+        let begun = reactor.source(self.key, |source| {
+            let detached = source.detached;
+            let side = source.side(self.direction);
+            match &side.waiter {
+                _ if detached => Err((io::Error::other(ClosedResourceError), waker)),
+                // A wait that has ended is over for everybody else, even if its task has not run since.
+                Some(waiter) if waiter.ended.is_none() => Err((io::Error::other(BusyResourceError), waker)),
+                _ => Ok(side.waiter.replace(Waiter { number, node, waker, ended: None })),
+            }
         });
+        // What comes back with the error may be a foreign waker, which goes now that nothing is borrowed.
         match begun {
-            // What comes back may be a foreign waker, which goes when nothing is borrowed.
-            Some(Err(_)) => Poll::Ready(Err(io::Error::other(BusyResourceError))),
+            Some(Err((error, _))) => Poll::Ready(Err(error)),
             Some(Ok(_)) => {
                 self.number = Some(number);
                 reactor.waiters.set(reactor.waiters.get() + 1);
@@ -502,14 +519,15 @@ impl Registration {
             // The yield comes before the call, since after it there must not be one.
             free_checkpoint().await;
         } else {
-            checkpoint_if_cancelled().await;
+            // If this is cancelled, the wait is the place where it is dropped.
+            self.wait(direction).await?;
         }
         loop {
-            if !self.is_ready(direction) {
-                self.wait(direction).await?;
-            }
             match call() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.blocked(direction),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.blocked(direction);
+                    self.wait(direction).await?;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => {
                     if result.as_ref().is_ok_and(&drained) {
@@ -526,14 +544,13 @@ impl Registration {
         self.with(|run| run.reactor.blocked(self.key, direction));
     }
 
-    /// Waits for the next edge, after a call in this direction said that it would block.
-    async fn wait(&self, direction: Direction) -> io::Result<()> {
-        let wait = self.with(|run| Wait::new(run, self.key, direction));
-        wait.await
+    /// Waits for the next edge. To be awaited at once when a call in this direction has said that it would block.
+    fn wait(&self, direction: Direction) -> Wait {
+        Wait { key: self.key, direction, number: None, run: self.run }
     }
 
     /// Whether it is worth trying a call in this direction.
-    pub(crate) fn is_ready(&self, direction: Direction) -> bool {
+    fn is_ready(&self, direction: Direction) -> bool {
         self.with(|run| run.reactor.is_ready(self.key, direction))
     }
 
@@ -543,9 +560,8 @@ impl Registration {
             free_checkpoint().await;
             return Ok(());
         }
-        checkpoint_if_cancelled().await;
-        // It can have become ready if a cancellation was taken back.
-        if self.is_ready(direction) { Ok(()) } else { self.wait(direction).await }
+        // If this is cancelled, the wait is the place where it is dropped.
+        self.wait(direction).await
     }
 }
 
@@ -608,11 +624,8 @@ pub fn notify_closing(fd: &impl AsFd) {
 async fn wait_fd(fd: &impl AsFd, direction: Direction) -> io::Result<()> {
     checkpoint_if_cancelled().await;
     let registration = Registration::new(&fd.as_fd(), false)?;
-    let wait = context::with(|run| {
-        // What the descriptor was ready for before is not known to be so now: ask the system again.
-        run.reactor.blocked(registration.key, direction);
-        run.reactor.rearm(registration.key)?;
-        io::Result::Ok(Wait::new(run, registration.key, direction))
-    })?;
-    wait.await
+    // What the descriptor was ready for before is not known to be so now: ask the system again.
+    registration.blocked(direction);
+    registration.with(|run| run.reactor.rearm(registration.key))?;
+    registration.wait(direction).await
 }

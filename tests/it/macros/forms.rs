@@ -154,6 +154,31 @@ fn exits_in_every_kind_of_expression() {
 }
 
 #[test]
+fn a_macro_of_ones_own_around_them() {
+    macro_rules! patiently {
+        ($limit:expr, $body:block) => {
+            trio::shield!({ trio::fail_after!($limit, $body) })
+        };
+        (|$name:ident| $($body:tt)*) => { trio::nursery! { |$name| $($body)* } };
+    }
+    async fn run(number: u32) -> trio::Result<u32> {
+        let value = patiently!(HOUR, { check(number)? + 1 })?;
+        let sum = patiently! { |n|
+            n.start_soon(trio::checkpoint());
+            trio::shield!({
+                if number == 0 {
+                    return Ok(value + 5);
+                }
+            });
+            7
+        };
+        Ok(sum)
+    }
+    assert_eq!(drive(run(0)).unwrap(), 6);
+    assert!(drive(run(1)).unwrap_err().is::<Oops>());
+}
+
+#[test]
 fn names_of_the_expansion_do_not_meet_the_users() {
     #[derive(Debug, PartialEq)]
     enum Exit {

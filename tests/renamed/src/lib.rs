@@ -1,26 +1,33 @@
-//! The macros work in a crate that knows the runtime under another name only, without a prelude.
+//! The macros work in a crate that knows the runtime under another name only, and where there is no prelude.
 #![cfg(test)]
 #![forbid(unsafe_code)]
 #![deny(warnings, clippy::pedantic)]
-#![no_implicit_prelude]
 
-use ::std::prelude::v1::{Err, Ok, Option, Result, Some};
-use ::std::time::Duration;
-use ::std::{assert_eq, format};
+use std::fmt;
+use std::process::ExitCode;
+use std::time::Duration;
 
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::new(3600, 0);
 
 #[derive(Debug, PartialEq)]
 struct Oops(u32);
+
+impl fmt::Display for Oops {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "oops {}", self.0)
+    }
+}
+
+impl std::error::Error for Oops {}
 
 fn check(number: u32) -> Result<u32, Oops> {
     if number == 0 { Ok(0) } else { Err(Oops(number)) }
 }
 
 async fn run(number: u32) -> Result<u32, Oops> {
-    let sum = ::renamed::nursery! { |n|
-        n.start_soon(::renamed::checkpoint());
-        let scoped = ::renamed::cancel_scope! { |_scope| check(number)? };
+    let sum = renamed::nursery! { |n|
+        n.start_soon(renamed::checkpoint());
+        let scoped = renamed::cancel_scope! { |_scope| check(number)? };
         let limited = renamed::move_on_after!(HOUR, { renamed::fail_after!(HOUR, { check(number)? }) });
         renamed::shield!({
             if number == 0 {
@@ -40,35 +47,22 @@ async fn every_block_macro() {
 
 #[renamed::test(crate = ::renamed, seed = 1, schedules = 2, autojump)]
 async fn inline_tasks_and_a_group() {
-    let group = renamed::try_nursery! { |n| -> Result<_, Oops>
+    let outcome = renamed::try_nursery! { |n| -> Result<_, Oops>
         n.start_soon(async { check(0)?; Ok(()) });
         check(4)?;
     };
-    assert_eq!(format!("{}", group.unwrap_err().first()), "oops 4");
+    assert_eq!(outcome.unwrap_err().first().to_string(), "oops 4");
 }
 
-impl ::std::fmt::Display for Oops {
-    fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
-        ::std::write!(f, "oops {}", self.0)
-    }
+#[renamed::main(crate = renamed, seed = 7, ctrl_c = "ignore")]
+async fn program() -> renamed::Result {
+    renamed::checkpoint().await;
+    Ok(())
 }
 
-impl ::std::error::Error for Oops {}
-
-mod attributes {
-    use ::std::prelude::v1::Ok;
-
-    #[renamed::main(crate = renamed, seed = 7, ctrl_c = "ignore")]
-    async fn program() -> renamed::Result {
-        renamed::checkpoint().await;
-        Ok(())
-    }
-
-    #[::std::prelude::v1::test]
-    fn a_main_that_is_called() {
-        let code = program();
-        ::std::assert_eq!(::std::format!("{code:?}"), ::std::format!("{:?}", ::std::process::ExitCode::SUCCESS));
-    }
+#[test]
+fn a_main_function_that_is_called() {
+    assert_eq!(program(), ExitCode::SUCCESS);
 }
 
 /// As a crate of one's own might re-export them.
@@ -82,7 +76,7 @@ async fn a_re_export() {
     assert_eq!(seven, Some(7));
 }
 
-#[::std::prelude::v1::test]
+#[test]
 fn macros_imported_by_name_and_used_only_in_a_nest() {
     use renamed::{move_on_after, nursery, shield};
 
@@ -91,7 +85,37 @@ fn macros_imported_by_name_and_used_only_in_a_nest() {
             let inner = move_on_after!(HOUR, { shield!({ return Some(1) }) });
             inner.unwrap_or(2);
         };
-        ::std::option::Option::None
+        None
     }
     assert_eq!(renamed::run(run()), Some(1));
+}
+
+/// Where no name is there by itself, not even `Some`, `Ok` or the crates.
+mod no_prelude {
+    #![no_implicit_prelude]
+
+    use super::{HOUR, Oops, check};
+
+    async fn run(number: u32) -> ::std::result::Result<u32, Oops> {
+        ::renamed::nursery! { |n, scope|
+            n.start_soon(::renamed::checkpoint());
+            let _ = ::renamed::try_nursery! { |n| n.start_soon(async { check(0)?; ::std::result::Result::Ok(()) }); };
+            if number == 5 {
+                scope.cancel();
+                ::renamed::checkpoint().await;
+            }
+            let _ = ::renamed::cancel_scope! { |_scope| ::renamed::shield!({ check(number)? }) };
+            let _ = ::renamed::move_on_at!(::renamed::current_time() + HOUR, { check(number)? });
+            let _ = ::renamed::fail_at!(::renamed::current_time() + HOUR, { check(number)? });
+            return ::std::result::Result::Ok(7);
+        };
+        ::std::result::Result::Ok(8)
+    }
+
+    #[::renamed::test(crate = ::renamed)]
+    async fn every_shape() {
+        ::std::assert_eq!(run(0).await, ::std::result::Result::Ok(7));
+        ::std::assert_eq!(run(1).await, ::std::result::Result::Err(Oops(1)));
+        ::std::assert_eq!(run(5).await, ::std::result::Result::Ok(8));
+    }
 }
