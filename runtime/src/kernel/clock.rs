@@ -68,6 +68,74 @@ impl Clock for SystemClock {
     }
 }
 
+/// A clock beside the system's that is read in a moment, and that may be a few milliseconds late.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CoarseClock {
+    /// What the system's clock showed at the run's start.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    start: Duration,
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    start: Instant,
+    slack: Time,
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+impl CoarseClock {
+    /// To be called at the run's start.
+    pub(crate) fn start() -> Self {
+        let mut tick = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the call is given a place for the answer.
+        unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &raw mut tick) };
+        Self { start: system_time(libc::CLOCK_MONOTONIC), slack: 2 * nanoseconds(duration(tick)) }
+    }
+
+    /// A time that has come, no longer ago than the slack.
+    #[inline]
+    pub(crate) fn time(self) -> Time {
+        nanoseconds(system_time(libc::CLOCK_MONOTONIC_COARSE).saturating_sub(self.start))
+    }
+
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[inline]
+fn system_time(clock: libc::clockid_t) -> Duration {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call is given a place for the answer. It can't fail for the monotonic clocks, and would leave a zero.
+    unsafe { libc::clock_gettime(clock, &raw mut now) };
+    duration(now)
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[inline]
+fn duration(time: libc::timespec) -> Duration {
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Elsewhere there is none: this is the system's clock.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+impl CoarseClock {
+    pub(crate) fn start() -> Self {
+        Self { start: Instant::now(), slack: 0 }
+    }
+
+    pub(crate) fn time(self) -> Time {
+        nanoseconds(self.start.elapsed())
+    }
+}
+
+impl CoarseClock {
+    /// How late it may be. Two of the system's ticks: one is what it is late by, the other is for a tick that is late.
+    #[inline]
+    pub(crate) fn slack(self) -> Time {
+        self.slack
+    }
+}
+
+fn nanoseconds(duration: Duration) -> Time {
+    u64::try_from(duration.as_nanos()).map_or(NEVER - 1, |nanos| nanos.min(NEVER - 1))
+}
+
 /// Translates between the clock's instants and the kernel's numbers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Epoch(Instant);
@@ -79,8 +147,7 @@ impl Epoch {
 
     /// A time before the run's start is its start: both have passed.
     pub(crate) fn time(self, instant: Instant) -> Time {
-        let since = instant.saturating_duration_since(self.0);
-        u64::try_from(since.as_nanos()).map_or(NEVER - 1, |nanos| nanos.min(NEVER - 1))
+        nanoseconds(instant.saturating_duration_since(self.0))
     }
 
     pub(crate) fn instant(self, time: Time) -> Option<Instant> {

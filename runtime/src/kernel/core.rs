@@ -17,7 +17,7 @@ use super::child::Child;
 use super::context;
 use super::group::TaskError;
 use super::handle::Handled;
-use super::header::{Kind, NO_PLACE, Node, NodeId};
+use super::header::{Flag, Kind, NO_PLACE, Node, NodeId};
 use super::reason::{CancelReason, CancelSource};
 use super::run::{Panic, Run};
 
@@ -95,7 +95,7 @@ impl<E> Core<E> {
             Some(run.change(|tree, effects| {
                 let task = tree.insert_task(nursery, name, location, effects);
                 task.place.set(place);
-                task.daemon.set(daemon);
+                task.set(Flag::DAEMON, daemon);
                 tree.id(task)
             }))
         });
@@ -147,7 +147,7 @@ impl<E> Core<E> {
     /// Takes a child that has ended, or is to be dropped, out of the store.
     fn take(&self, task: Node) -> Option<AnyChild<E>> {
         let child = self.children.borrow_mut().try_remove(task.place.get() as usize)?;
-        self.count(task.daemon.get(), -1);
+        self.count(task.is(Flag::DAEMON), -1);
         Some(child)
     }
 
@@ -157,7 +157,7 @@ impl<E> Core<E> {
         if let Err(error) = outcome {
             self.record(run, Some(task), error);
         }
-        run.remove(run.tree.id(task));
+        run.remove_node(task);
         self.announce(run, child);
     }
 
@@ -193,7 +193,7 @@ impl<E> Core<E> {
     /// with `Cancelled`, even if the cancellation from above is taken back.
     pub(crate) fn interrupt(&self, run: &Run, node: Node) {
         run.change(|tree, effects| {
-            if node.cancelled.get() {
+            if node.is(Flag::CANCELLED) {
                 return;
             }
             self.interrupted.set(true);
@@ -239,14 +239,14 @@ impl<E> Core<E> {
 
     /// The children that may be dropped without another poll: parked and cancelled, and nothing holds them.
     pub(crate) fn droppable(&self, run: &Run) -> Vec<NodeId> {
-        let may_drop = |node: &Node| !node.queued.get() && node.may_drop() && node.place.get() != NO_PLACE;
+        let may_drop = |node: &Node| !node.is(Flag::QUEUED) && node.may_drop() && node.place.get() != NO_PLACE;
         self.nodes(run).into_iter().filter(may_drop).map(|node| run.tree.id(node)).collect()
     }
 
     /// Cancels the daemons, since everything that kept the nursery open has ended.
     pub(crate) fn cancel_daemons(&self, run: &Run) {
         run.change(|tree, effects| {
-            for task in self.nodes(run).into_iter().filter(|node| node.daemon.get()) {
+            for task in self.nodes(run).into_iter().filter(|node| node.is(Flag::DAEMON)) {
                 let reason = CancelReason::new(CancelSource::Nursery);
                 tree.cancel(task, || reason.with_text("all other tasks of the nursery have ended"), effects);
             }

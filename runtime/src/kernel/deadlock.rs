@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::header::{Kind, Node};
+use super::header::{Flag, Kind, Node};
 use super::run::Run;
 use super::tree::Tree;
 
@@ -43,7 +43,7 @@ pub(crate) fn draw(tree: &Tree) -> String {
 
 fn describe(node: Node, depth: usize, text: &mut String) {
     let indent = "  ".repeat(depth);
-    let status = match (node.cancelled.get(), node.effective.get(), node.shield.get()) {
+    let status = match (node.is(Flag::CANCELLED), node.is(Flag::EFFECTIVE), node.is(Flag::SHIELD)) {
         (true, ..) => " (cancelled)",
         (_, true, _) => " (cancelled from above)",
         (_, _, true) => " (shielded)",
@@ -54,7 +54,7 @@ fn describe(node: Node, depth: usize, text: &mut String) {
     let _ = match node.kind.get() {
         Kind::Root => writeln!(text, "run"),
         Kind::Task => {
-            let kind = if node.daemon.get() { "daemon task" } else { "task" };
+            let kind = if node.is(Flag::DAEMON) { "daemon task" } else { "task" };
             writeln!(text, "{indent}{kind} '{}', spawned{at}{status}", node.name())
         }
         Kind::Body => writeln!(text, "{indent}body{status}"),

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use super::context;
 use super::core::Core;
 use super::group::ErrorGroup;
-use super::header::{Kind, Node, NodeId};
+use super::header::{Flag, Kind, Node, NodeId};
 use super::run::{Panic, Run};
 use super::scope::follow;
 use super::waker::waker;
@@ -215,12 +215,12 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
     /// Drops, once the nursery has become effectively cancelled, whatever is parked in it and not held.
     fn sweep(&mut self, run: &Run) {
         let body = self.body_node.and_then(|id| run.tree.get(id));
-        if let Some(body) = body.filter(|body| !body.queued.get() && body.may_drop()) {
+        if let Some(body) = body.filter(|body| !body.is(Flag::QUEUED) && body.may_drop()) {
             self.interrupt_body(run, body);
         }
         for id in self.core.droppable(run) {
             // A destructor may have ended or woken others meanwhile.
-            let task = run.tree.get(id).filter(|task| !task.queued.get() && task.may_drop());
+            let task = run.tree.get(id).filter(|task| !task.is(Flag::QUEUED) && task.may_drop());
             if let Some(task) = task {
                 self.core.drop_child(run, task);
             }
@@ -284,10 +284,10 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
         self.as_mut().turn(run, nursery, ready);
         // SAFETY: nothing below moves the body: it is dropped in place.
         let this = unsafe { self.get_unchecked_mut() };
-        if this.body_node.is_some() && !nursery.effective.get() && !this.held {
+        if this.body_node.is_some() && !nursery.is(Flag::EFFECTIVE) && !this.held {
             return Poll::Pending;
         }
-        if nursery.sweep.take() {
+        if nursery.replace(Flag::SWEEP, false) {
             this.sweep(run);
         }
         let progress = this.progress(run, nursery);
@@ -325,7 +325,7 @@ impl<B: Future, X, E> Drop for Driver<'_, B, X, E> {
 /// Whether children of a cancelled nursery still have a step to take: they were started, or granted something,
 /// before they could meet the cancellation.
 pub(crate) fn is_unsettled(run: &Run, nursery: Node) -> bool {
-    nursery.effective.get() && run.tree.ready_len(nursery) > 0
+    nursery.is(Flag::EFFECTIVE) && run.tree.ready_len(nursery) > 0
 }
 
 /// Begins a turn of a nursery: follows its future if that was moved, remembers whom to wake, and gives the

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::context;
-use super::header::{Kind, Node, NodeId};
+use super::header::{Flag, Kind, Node, NodeId};
 use super::run::{Panic, Run};
 use super::scope::follow;
 
@@ -101,7 +101,7 @@ impl<B: Future, C: Future<Output = ()>> Finally<B, C> {
         });
         run.change(|tree, effects| {
             // What was parked is gone; the clean-up is another matter.
-            node.doomed.set(false);
+            node.set(Flag::DOOMED, false);
             tree.set_shield(node, true, effects);
         });
     }

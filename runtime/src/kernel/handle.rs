@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::clock::after;
 use super::context;
-use super::header::NodeId;
+use super::header::{Flag, NodeId};
 use super::reason::{CancelReason, CancelSource};
 use super::run::Run;
 use super::timers::{NEVER, Time};
@@ -156,7 +156,7 @@ impl CancelHandle {
         self.at(id, |run, id| {
             let node = run.tree.get(id)?;
             let deadline = node.deadline.get();
-            Some(node.cancelled.get() || (deadline != NEVER && deadline <= run.now()))
+            Some(node.is(Flag::CANCELLED) || (deadline != NEVER && deadline <= run.now()))
         })
     }
 
@@ -262,7 +262,7 @@ impl CancelHandle {
     pub fn is_shielded(&self) -> bool {
         match &*self.scope.0.borrow() {
             State::Unbound(settings) => settings.shield,
-            State::Active(id) => self.at(*id, |run, id| Some(run.tree.get(id)?.shield.get())),
+            State::Active(id) => self.at(*id, |run, id| Some(run.tree.get(id)?.is(Flag::SHIELD))),
             State::Exited(_) => false,
         }
     }

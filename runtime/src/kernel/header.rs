@@ -22,7 +22,7 @@ use std::task::Waker;
 
 use super::reason::CancelReason;
 use super::timers::{NEVER, NO_TIMER, Time, TimerKey};
-use super::word::{MAX_NODES, Word};
+use super::word::MAX_NODES;
 
 /// Names a node for good. It gives the node only in the run that the node belongs to, and only while it exists: another
 /// node with the same header has another serial number.
@@ -76,65 +76,87 @@ pub(crate) enum Kind {
 /// The place of a child that its nursery does not have yet.
 pub(crate) const NO_PLACE: u32 = u32::MAX;
 
+/// The yes-or-no properties of a node, as sets of bits.
+#[derive(Clone, Copy)]
+pub(crate) struct Flag(u16);
+
+impl Flag {
+    /// Cancelled itself: by a call, its deadline, or a failure in it.
+    pub(crate) const CANCELLED: Self = Self(1);
+    pub(crate) const SHIELD: Self = Self(1 << 1);
+    pub(crate) const EFFECTIVE: Self = Self(1 << 2);
+    /// What was parked in it when a cancellation came is to be dropped, even if the cancellation is taken back.
+    pub(crate) const DOOMED: Self = Self(1 << 3);
+    /// In its nursery's ready list.
+    pub(crate) const QUEUED: Self = Self(1 << 4);
+    /// Nursery: its owner has been woken since it was last polled.
+    pub(super) const SIGNALLED: Self = Self(1 << 5);
+    /// Nursery: it became effectively cancelled, and has not looked through its children since.
+    pub(crate) const SWEEP: Self = Self(1 << 6);
+    /// What it ran was cancelled, and the code behind it may not run: whoever is above has to drop it.
+    pub(super) const UNWINDING: Self = Self(1 << 7);
+    /// Some node directly below is unwinding.
+    pub(super) const UNWINDING_BELOW: Self = Self(1 << 8);
+    /// Holds cancellations off by itself, whatever is below it.
+    pub(super) const GUARDS: Self = Self(1 << 9);
+    /// Counted in the parent's `holding_children`.
+    pub(super) const HOLDING: Self = Self(1 << 10);
+    /// Task: does not keep its nursery open.
+    pub(crate) const DAEMON: Self = Self(1 << 11);
+    /// Has details, or clones of its waker are counted.
+    const EXTRA: Self = Self(1 << 12);
+
+    const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Operations in the node are cancelled.
+    const STOPPED: Self = Self::EFFECTIVE.or(Self::DOOMED);
+    /// What a node has that takes more than unlinking when it is removed.
+    const ENTANGLED: Self = Self::QUEUED.or(Self::UNWINDING).or(Self::HOLDING).or(Self::EXTRA);
+}
+
 /// One node's state. See [`tree`](super::tree) for how the parts belong together.
 ///
-/// What a task's step touches comes first, and fits into one cache line.
+/// In the order of how often they are touched: the first cache line is all that most steps of a task need, the second
+/// is for nurseries and scopes, the third is written when a task is made and read by those who look around.
 #[repr(C, align(64))]
 pub(crate) struct Header {
     pub(crate) serial: Cell<u64>,
     pub(crate) parent: Cell<Option<Node>>,
     pub(super) next_ready: Cell<Option<Node>>,
     pub(super) previous_ready: Cell<Option<Node>>,
+    pub(super) next_sibling: Cell<Option<Node>>,
+    pub(super) previous_sibling: Cell<Option<Node>>,
     pub(crate) index: u32,
     /// Task: its place in its nursery.
     pub(crate) place: Cell<u32>,
-    pub(super) holding_children: Cell<u32>,
-    pub(super) unwinding_children: Cell<u32>,
-    /// Operations directly in this node that may not be dropped now.
-    pub(super) operation_holds: Cell<u32>,
+    flags: Cell<u16>,
     pub(crate) kind: Cell<Kind>,
-    /// Cancelled itself: by a call, its deadline, or a failure in it.
-    pub(crate) cancelled: Cell<bool>,
-    pub(crate) shield: Cell<bool>,
-    pub(crate) effective: Cell<bool>,
-    /// What was parked in it when a cancellation came is to be dropped, even if the cancellation is taken back.
-    pub(crate) doomed: Cell<bool>,
-    /// In its nursery's ready list.
-    pub(crate) queued: Cell<bool>,
-    /// Nursery: its owner has been woken since it was last polled.
-    pub(super) signalled: Cell<bool>,
-    /// Nursery: it became effectively cancelled, and has not looked through its children since.
-    pub(crate) sweep: Cell<bool>,
-    /// What it ran was cancelled, and the code behind it may not run: whoever is above has to drop it.
-    pub(super) unwinding: Cell<bool>,
-    /// Holds cancellations off by itself, whatever is below it.
-    pub(super) guards: Cell<bool>,
-    /// Counted in the parent's `holding_children`.
-    pub(super) holding: Cell<bool>,
+    pub(super) holding_children: Cell<u32>,
 
+    pub(super) first_child: Cell<Option<Node>>,
     /// Nursery: its children that have been woken, in that order.
     pub(super) first_ready: Cell<Option<Node>>,
     pub(super) last_ready: Cell<Option<Node>>,
     pub(super) ready_len: Cell<u32>,
-    /// Task: does not keep its nursery open.
-    pub(crate) daemon: Cell<bool>,
+    pub(super) unwinding_children: Cell<u32>,
+    /// Operations directly in this node that may not be dropped now.
+    pub(super) operation_holds: Cell<u32>,
     pub(crate) timer: Cell<TimerKey>,
-    /// Whom to wake when its cancel status changes (or, of a nursery, when a child is ready), if that is one of our own;
-    /// otherwise it is among the details.
-    pub(super) owner: Cell<Option<Word>>,
+    /// Whom to wake when its cancel status changes (or, of a nursery, when a child is ready): the task or body that polls
+    /// it. If that is a foreign waker, it is among the details.
+    pub(super) owner: Cell<Option<Node>>,
     /// Scopes and nurseries: when it cancels itself.
     pub(crate) deadline: Cell<Time>,
 
-    pub(super) first_child: Cell<Option<Node>>,
-    pub(super) next_sibling: Cell<Option<Node>>,
-    pub(super) previous_sibling: Cell<Option<Node>>,
-    /// Clones of this node's waker that foreign code keeps.
-    pub(super) foreign_clones: Cell<u32>,
     /// A task's name, unless it was made at run time: then it is among the details.
     pub(super) name: Cell<&'static str>,
     /// Where a task was spawned, or a nursery opened.
     pub(super) location: Cell<Option<&'static Location<'static>>>,
     pub(super) details: RefCell<Option<Box<Details>>>,
+    /// Clones of this node's waker that foreign code keeps.
+    pub(super) foreign_clones: Cell<u32>,
 }
 
 /// What few nodes have.
@@ -160,23 +182,13 @@ impl Header {
             index,
             serial: Cell::new(0),
             kind: Cell::new(Kind::Scope),
+            flags: Cell::new(0),
             parent: Cell::new(None),
             first_child: Cell::new(None),
             next_sibling: Cell::new(None),
             previous_sibling: Cell::new(None),
             next_ready: Cell::new(None),
             previous_ready: Cell::new(None),
-            cancelled: Cell::new(false),
-            shield: Cell::new(false),
-            effective: Cell::new(false),
-            doomed: Cell::new(false),
-            queued: Cell::new(false),
-            signalled: Cell::new(false),
-            sweep: Cell::new(false),
-            unwinding: Cell::new(false),
-            guards: Cell::new(false),
-            holding: Cell::new(false),
-            daemon: Cell::new(false),
             place: Cell::new(NO_PLACE),
             holding_children: Cell::new(0),
             unwinding_children: Cell::new(0),
@@ -195,23 +207,13 @@ impl Header {
     }
 
     /// Makes the header fit for another node. Links to it must be gone.
-    #[inline]
     fn reset(&self) {
         self.serial.set(0);
+        self.flags.set(0);
         self.parent.set(None);
         self.first_child.set(None);
         self.next_sibling.set(None);
         self.previous_sibling.set(None);
-        self.cancelled.set(false);
-        self.shield.set(false);
-        self.effective.set(false);
-        self.doomed.set(false);
-        self.signalled.set(false);
-        self.sweep.set(false);
-        self.unwinding.set(false);
-        self.guards.set(false);
-        self.holding.set(false);
-        self.daemon.set(false);
         self.place.set(NO_PLACE);
         self.holding_children.set(0);
         self.unwinding_children.set(0);
@@ -223,7 +225,50 @@ impl Header {
         self.owner.set(None);
         self.deadline.set(NEVER);
         self.timer.set(NO_TIMER);
-        self.location.set(None);
+    }
+
+    /// As [`reset`](Self::reset), for a node that [`is_plain`](Self::is_plain) and has been unlinked: what is not set
+    /// here is as it was in the beginning.
+    #[inline]
+    fn reset_plain(&self) {
+        self.serial.set(0);
+        self.flags.set(0);
+        self.place.set(NO_PLACE);
+        if !matches!(self.kind.get(), Kind::Task | Kind::Body) {
+            self.operation_holds.set(0);
+            self.owner.set(None);
+            self.deadline.set(NEVER);
+        }
+    }
+
+    /// Whether the node can be removed by unlinking it: nothing is below it, and nothing outside refers to it but its
+    /// parent and siblings.
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        !self.is(Flag::ENTANGLED)
+            && self.first_child.get().is_none()
+            && self.operation_holds.get() == 0
+            && self.timer.get() == NO_TIMER
+    }
+
+    /// Whether the node has this property, or one of these.
+    #[inline]
+    pub(crate) fn is(&self, flag: Flag) -> bool {
+        self.flags.get() & flag.0 != 0
+    }
+
+    #[inline]
+    pub(crate) fn set(&self, flag: Flag, value: bool) {
+        let others = self.flags.get() & !flag.0;
+        self.flags.set(if value { others | flag.0 } else { others });
+    }
+
+    /// Sets a property, and gives what it was.
+    #[inline]
+    pub(crate) fn replace(&self, flag: Flag, value: bool) -> bool {
+        let before = self.is(flag);
+        self.set(flag, value);
+        before
     }
 
     /// Whether something below must not be dropped now.
@@ -233,24 +278,33 @@ impl Header {
     }
 
     pub(super) fn must_hold(&self) -> bool {
-        self.is_held() || (!self.unwinding.get() && ((self.shield.get() && !self.doomed.get()) || self.guards.get()))
+        let by_itself = (self.is(Flag::SHIELD) && !self.is(Flag::DOOMED)) || self.is(Flag::GUARDS);
+        self.is_held() || (by_itself && !self.is(Flag::UNWINDING))
     }
 
     /// Whether what runs in this node is to be dropped now that it is parked.
     #[inline]
     pub(crate) fn may_drop(&self) -> bool {
-        (self.is_cancelled() || self.unwinding_children.get() > 0) && !self.is_held()
+        self.is(Flag::STOPPED.or(Flag::UNWINDING_BELOW)) && !self.is_held()
     }
 
     /// Whether operations in this node are cancelled.
     #[inline]
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.effective.get() || self.doomed.get()
+        self.is(Flag::STOPPED)
     }
 
     /// Whether the cancellation of something further out reaches the node.
     pub(crate) fn is_cancelled_above(&self) -> bool {
-        !self.shield.get() && self.parent.get().is_some_and(|parent| parent.effective.get())
+        !self.is(Flag::SHIELD) && self.parent.get().is_some_and(|parent| parent.is(Flag::EFFECTIVE))
+    }
+
+    /// Counts a node directly below that is unwinding, or counts it back.
+    pub(super) fn count_unwinding_child(&self, unwinding: bool) {
+        let count = self.unwinding_children.get();
+        let count = if unwinding { count + 1 } else { count - 1 };
+        self.unwinding_children.set(count);
+        self.set(Flag::UNWINDING_BELOW, count > 0);
     }
 
     /// The first cause, once the node is cancelled itself.
@@ -266,7 +320,14 @@ impl Header {
 
     /// Where a task was spawned, or a nursery opened.
     pub(crate) fn location(&self) -> Option<&'static Location<'static>> {
-        self.location.get()
+        // Nodes of other kinds keep what an earlier node had here.
+        self.location.get().filter(|_| matches!(self.kind.get(), Kind::Task | Kind::Nursery))
+    }
+
+    /// Sets how many clones of this node's waker foreign code keeps.
+    pub(super) fn set_foreign_clones(&self, count: u32) {
+        self.set(Flag::EXTRA, true);
+        self.foreign_clones.set(count);
     }
 
     /// The foreign waker to wake where `owner` has none.
@@ -276,6 +337,7 @@ impl Header {
 
     /// Changes the details. What it replaces is the caller's to drop, when nothing is half done.
     pub(super) fn with_details<R>(&self, f: impl FnOnce(&mut Details) -> R) -> R {
+        self.set(Flag::EXTRA, true);
         f(self.details.borrow_mut().get_or_insert_default())
     }
 }
@@ -384,13 +446,24 @@ impl Arena {
 
     /// Gives a header back; its details are the caller's to drop.
     #[must_use = "dropping them may run foreign code: do that when nothing is half done"]
-    #[inline]
     pub(crate) fn give_back(&self, node: Node) -> Option<Box<Details>> {
         let details = node.details.take();
         node.reset();
+        self.free(node);
+        details
+    }
+
+    /// Gives the header of a node that [`is_plain`](Header::is_plain) and has been unlinked back.
+    #[inline]
+    pub(crate) fn give_back_plain(&self, node: Node) {
+        node.reset_plain();
+        self.free(node);
+    }
+
+    #[inline]
+    fn free(&self, node: Node) {
         node.next_ready.set(self.free.replace(Some(node)));
         self.used.set(self.used.get() - 1);
-        details
     }
 
     /// All headers in use.

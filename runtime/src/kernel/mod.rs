@@ -22,6 +22,7 @@ pub(crate) mod handle;
 pub(crate) mod header;
 pub(crate) mod inbox;
 pub(crate) mod interrupt;
+pub(crate) mod lazy;
 pub(crate) mod nursery;
 pub(crate) mod park;
 pub(crate) mod question;

@@ -13,12 +13,13 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::blocked::Blocked;
-use super::clock::{Clock, Epoch, SystemClock};
-use super::header::{Node, NodeId};
+use super::clock::{Clock, CoarseClock, Epoch, SystemClock};
+use super::header::{Flag, Node, NodeId};
 use super::inbox::{self, Note, Opened};
+use super::lazy::Lazy;
 use super::reactor::Reactor;
 use super::reason::{CancelReason, CancelSource};
-use super::timers::{NEVER, NO_TIMER, Target, Time, Timers};
+use super::timers::{NEVER, NO_TIMER, Target, Time, Timers, UNARMED};
 use super::token::Outstanding;
 use super::tree::{Effects, Tree};
 use super::waker::waker;
@@ -39,6 +40,7 @@ pub(crate) struct Run {
     pub(crate) opened: Opened,
     pub(crate) tree: Tree,
     pub(crate) timers: RefCell<Timers>,
+    pub(crate) lazy: Lazy,
     pub(crate) reactor: Reactor,
     pub(crate) blocked: Blocked,
     pub(crate) outstanding: Outstanding,
@@ -47,6 +49,7 @@ pub(crate) struct Run {
     /// The clock may move at any time, not only while the run waits.
     clock_is_virtual: bool,
     epoch: Epoch,
+    coarse: CoarseClock,
     /// How many operations that need not wait the current step may still complete.
     budget: Cell<u32>,
     budget_per_step: u32,
@@ -67,12 +70,14 @@ impl Run {
         let clock = builder.clock.unwrap_or_else(|| Box::new(SystemClock));
         clock.start();
         let epoch = Epoch::new(clock.now());
+        let coarse = CoarseClock::start();
         let tree = Tree::new(opened.run, opened.slot);
         Self {
             slot: opened.slot,
             tree,
             opened,
             timers: RefCell::default(),
+            lazy: Lazy::default(),
             reactor,
             blocked: Blocked::default(),
             outstanding: Outstanding::default(),
@@ -80,6 +85,7 @@ impl Run {
             clock,
             clock_is_virtual,
             epoch,
+            coarse,
             budget: Cell::new(0),
             budget_per_step: builder.checkpoint_budget.saturating_sub(1),
             steps: Cell::new(0),
@@ -123,7 +129,24 @@ impl Run {
 
     /// Removes a node and its timer; does nothing if it is gone.
     pub(crate) fn remove(&self, id: NodeId) {
-        let Some(removed) = self.change(|tree, effects| tree.remove(id, effects)) else { return };
+        if let Some(node) = self.tree.get(id) {
+            self.remove_node(node);
+        }
+    }
+
+    /// Removes a node and its timer.
+    #[inline]
+    pub(crate) fn remove_node(&self, node: Node) {
+        if node.timer.get() == UNARMED {
+            self.disarm(node);
+        }
+        if !self.tree.remove_plain(node) {
+            self.remove_entangled(node);
+        }
+    }
+
+    fn remove_entangled(&self, node: Node) {
+        let removed = self.change(|tree, effects| tree.remove(node, effects));
         if removed.timer != NO_TIMER {
             drop(self.timers.borrow_mut().remove(removed.timer));
         }
@@ -134,24 +157,30 @@ impl Run {
     /// The node that is being polled.
     #[inline]
     pub(crate) fn current(&self) -> Node {
+        if self.has_entered() {
+            self.settle();
+        }
         self.tree.current.get()
     }
 
     /// The name of the node that is being polled.
     #[inline]
     pub(crate) fn current_id(&self) -> NodeId {
-        self.tree.id(self.tree.current.get())
+        self.tree.id(self.current())
     }
 
     /// Makes a node the one that is being polled, until the guard is dropped.
     #[inline]
     pub(crate) fn within(&self, node: Node) -> Within<'_> {
-        Within { run: self, previous: self.tree.current.replace(node) }
+        let previous = self.current();
+        self.tree.current.set(node);
+        Within { run: self, previous }
     }
 
     /// Whether the code that is being polled is effectively cancelled.
     #[inline]
     pub(crate) fn is_cancelled_here(&self) -> bool {
+        // A scope that has been entered and has no node yet is neither cancelled itself nor shielded.
         self.tree.current.get().is_cancelled()
     }
 
@@ -207,8 +236,21 @@ impl Run {
         self.epoch
     }
 
+    /// A time that has come, no longer ago than [`slack`](Self::slack): cheaper to know than the time.
+    #[inline]
+    pub(crate) fn no_later_than_now(&self) -> Time {
+        if self.clock_is_virtual { self.now() } else { self.coarse.time() }
+    }
+
+    /// By how much [`no_later_than_now`](Self::no_later_than_now) may be too early.
+    #[inline]
+    pub(crate) fn slack(&self) -> Time {
+        if self.clock_is_virtual { 0 } else { self.coarse.slack() }
+    }
+
     /// Sets the deadline of a scope or nursery, and its timer.
     pub(crate) fn set_deadline(&self, id: NodeId, deadline: Time) {
+        self.arm();
         let tree = &self.tree;
         let mut timers = self.timers.borrow_mut();
         let Some(node) = tree.get(id) else { return };
@@ -218,7 +260,7 @@ impl Run {
             // The target of a scope's timer is plain data: dropping it here runs no foreign code.
             drop(timers.remove(old));
         }
-        if deadline != NEVER && !node.cancelled.get() {
+        if deadline != NEVER && !node.is(Flag::CANCELLED) {
             node.timer.set(timers.insert(deadline, Target::Scope(id)));
         }
     }
@@ -230,10 +272,11 @@ impl Run {
 
     /// Fires every timer that is due.
     fn expire(&self) {
-        if self.timers.borrow().next().is_none() {
+        if self.timers.borrow().next().is_none() && !self.has_unarmed() {
             return;
         }
         let now = self.now();
+        self.arm_at(now);
         loop {
             let due = self.timers.borrow_mut().expire(now);
             match due {

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use super::context;
 use super::handle::{CancelHandle, Handled, Limit, Settings, deadline_of};
-use super::header::{Kind, Node, NodeId};
+use super::header::{Flag, Kind, Node, NodeId};
+use super::lazy::Due;
+use super::timers::NEVER;
 use super::reason::{CancelReason, CancelSource};
 use super::run::{Run, wrong_run};
-use super::timers::{NEVER, NO_TIMER};
 use super::waker::{StoredWaker, word_of};
 
 /// A region of code that can be cancelled as a whole: from outside, through its [`handle`](Self::handle), or by
@@ -147,7 +148,7 @@ impl Drop for Place {
 }
 
 impl Place {
-    fn enter(&mut self, run: &Run, context: &Context<'_>, config: Config) -> NodeId {
+    fn enter(&mut self, run: &Run, context: &Context<'_>, config: Config) {
         let (settings, handled) = match config {
             Config::Own(settings) => (settings, None),
             Config::Handled(handled) => (handled.settings(), Some(handled)),
@@ -155,9 +156,8 @@ impl Place {
         let (deadline, passed) = deadline_of(settings.limit, run);
         let node = run.change(|tree, effects| {
             let node = tree.insert(run.current(), Kind::Scope);
-            node.deadline.set(deadline);
             // A foreign waker is remembered by `follow`.
-            node.owner.set(word_of(context.waker()));
+            node.owner.set(word_of(context.waker()).and_then(|word| tree.woken_by(word)));
             if settings.shield {
                 tree.set_shield(node, true, effects);
             }
@@ -166,6 +166,7 @@ impl Place {
             }
             node
         });
+        run.set_due(node, if deadline == NEVER { Due::Never } else { Due::At(deadline) });
         let id = run.tree.id(node);
         if let Some(handled) = &handled {
             handled.bind(id);
@@ -178,7 +179,6 @@ impl Place {
                 tree.cancel(node, || CancelReason::new(CancelSource::Deadline), effects);
             });
         }
-        id
     }
 }
 
@@ -215,14 +215,21 @@ struct Scoped<F, T, O> {
 }
 
 impl<F: Future, O> Scoped<F, F::Output, O> {
+    #[inline]
     fn poll_in(self: Pin<&mut Self>, run: &Run, context: &mut Context<'_>) -> Poll<O> {
         // SAFETY: `future` is structurally pinned: it is dropped in place, and no method moves it.
         let this = unsafe { self.get_unchecked_mut() };
-        let id = match (this.place.id, this.config.take()) {
-            (Some(id), _) => id,
-            (None, Some(config)) => this.place.enter(run, context, config),
-            (None, None) => panic!("a cancel scope was polled after it had completed"),
-        };
+        match this.config.take() {
+            Some(Config::Own(settings)) => {
+                if let Some(polled) = this.poll_without_node(run, context, &settings) {
+                    return this.polled(run, polled);
+                }
+                this.place.enter(run, context, Config::Own(settings));
+            }
+            Some(config) => this.place.enter(run, context, config),
+            None => {}
+        }
+        let Some(id) = this.place.id else { panic!("a cancel scope was polled after it had completed") };
         let node = follow(run, id, context, "cancel scope");
         let Some(future) = &mut this.future else { return this.dropped(run, node) };
         // SAFETY: as above.
@@ -231,30 +238,55 @@ impl<F: Future, O> Scoped<F, F::Output, O> {
             let _within = run.within(node);
             future.poll(context)
         };
-        if let Poll::Ready(output) = polled {
-            this.leave();
-            return Poll::Ready((this.finish)(Some(output)));
-        }
-        // A scope that is only cancelled from above leaves the dropping to that one; one that is not cancelled at all
-        // drops what was interrupted in it and may not go on.
-        if node.may_drop() && (catches(node) || !node.effective.get()) {
-            let dropped = {
-                let _within = run.within(node);
-                catch_unwind(AssertUnwindSafe(|| this.future = None))
-            };
-            if let Err(panic) = dropped {
-                this.leave();
-                resume_unwind(panic);
-            }
-            return this.dropped(run, node);
-        }
-        // The timer is set only now: a scope whose code never parks costs none.
-        if node.deadline.get() != NEVER && node.timer.get() == NO_TIMER && !node.cancelled.get() {
-            run.set_deadline(id, node.deadline.get());
-        }
-        Poll::Pending
+        this.polled(run, polled)
     }
 
+    /// Polls the future for the first time, when the scope need not have a node yet.
+    #[inline]
+    fn poll_without_node(
+        &mut self,
+        run: &Run,
+        context: &mut Context<'_>,
+        settings: &Settings,
+    ) -> Option<Poll<F::Output>> {
+        let future = self.future.as_mut()?;
+        let entry = run.enter(context, settings, &mut self.place.id)?;
+        // SAFETY: as in `poll_in`.
+        let polled = unsafe { Pin::new_unchecked(future) }.poll(context);
+        if polled.is_pending() {
+            entry.settle();
+        }
+        Some(polled)
+    }
+
+    /// The future has been polled, in the scope's node if there is one.
+    #[inline]
+    fn polled(&mut self, run: &Run, polled: Poll<F::Output>) -> Poll<O> {
+        match (polled, self.place.id.and_then(|id| run.tree.get(id))) {
+            (Poll::Ready(output), _) => {
+                self.leave();
+                Poll::Ready((self.finish)(Some(output)))
+            }
+            // A scope that is only cancelled from above leaves the dropping to that one; one that is not cancelled at all
+            // drops what was interrupted in it and may not go on.
+            (Poll::Pending, Some(node)) if node.may_drop() && (catches(node) || !node.is(Flag::EFFECTIVE)) => {
+                self.drop_future(run, node)
+            }
+            (Poll::Pending, _) => Poll::Pending,
+        }
+    }
+
+    fn drop_future(&mut self, run: &Run, node: Node) -> Poll<O> {
+        let dropped = {
+            let _within = run.within(node);
+            catch_unwind(AssertUnwindSafe(|| self.future = None))
+        };
+        if let Err(panic) = dropped {
+            self.leave();
+            resume_unwind(panic);
+        }
+        self.dropped(run, node)
+    }
     /// The future has been dropped: completes if this is the scope that catches.
     fn dropped(&mut self, run: &Run, node: Node) -> Poll<O> {
         if catches(node) {
@@ -274,7 +306,7 @@ impl<F: Future, O> Scoped<F, F::Output, O> {
 /// Whether a scope is the one that ends a cancellation: it is cancelled, and nothing further out is that
 /// reaches it.
 fn catches(node: Node) -> bool {
-    node.cancelled.get() && !node.is_cancelled_above()
+    node.is(Flag::CANCELLED) && !node.is_cancelled_above()
 }
 
 impl<F: Future, O> Future for Scoped<F, F::Output, O> {

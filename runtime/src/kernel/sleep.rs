@@ -80,10 +80,10 @@ struct Sleep {
 }
 
 impl Sleep {
-    fn deadline(&self, run: &Run) -> Time {
+    fn deadline(&self, run: &Run, now: Time) -> Time {
         match self.until {
             Until::At(instant) => run.epoch().time(instant),
-            Until::After(duration) => after(run.now(), duration),
+            Until::After(duration) => after(now, duration),
         }
     }
 
@@ -94,13 +94,15 @@ impl Sleep {
             return Poll::Pending;
         }
         let Some(key) = self.timer else {
-            let deadline = self.deadline(run);
+            let now = run.now();
+            // The deadlines of the scopes around it come first.
+            run.arm_at(now);
+            let deadline = self.deadline(run, now);
             if deadline == NEVER {
                 return Poll::Pending;
             }
             self.run = run.opened.run;
             let waker = StoredWaker::new(context.waker());
-            let now = if let Until::At(_) = self.until { run.now() } else { 0 };
             let key = run.timers.borrow_mut().insert(deadline, Target::Sleeper(waker));
             self.timer = Some(key);
             // What has passed already is a checkpoint: the deadline is met before the next pass.

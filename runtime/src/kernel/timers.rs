@@ -18,6 +18,8 @@ pub(crate) const NEVER: Time = Time::MAX;
 pub(crate) type TimerKey = u32;
 /// "No timer" where a key is expected.
 pub(crate) const NO_TIMER: TimerKey = u32::MAX;
+/// "A timer that has not been set yet" where a key is expected: see [`lazy`](super::lazy).
+pub(crate) const UNARMED: TimerKey = u32::MAX - 1;
 
 /// The number of children of a heap entry.
 const ARITY: usize = 4;

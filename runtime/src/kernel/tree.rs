@@ -15,7 +15,7 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::task::Waker;
 
-use super::header::{Arena, Details, Kind, Node, NodeId};
+use super::header::{Arena, Details, Flag, Kind, Node, NodeId};
 use super::reason::CancelReason;
 use super::timers::{NO_TIMER, Time, TimerKey};
 use super::waker::StoredWaker;
@@ -103,7 +103,7 @@ impl Tree {
 
     /// The task or body that a word may mean.
     #[inline]
-    fn woken_by(&self, word: Word) -> Option<Node> {
+    pub(crate) fn woken_by(&self, word: Word) -> Option<Node> {
         self.arena.at(word.index()).filter(|node| word.matches(node.serial.get()))
     }
 
@@ -131,7 +131,7 @@ impl Tree {
         self.next_serial.set(serial + 1);
         let node = self.arena.take(kind, serial);
         self.link(node, parent);
-        node.effective.set(parent.effective.get());
+        node.set(Flag::EFFECTIVE, parent.is(Flag::EFFECTIVE));
         node
     }
 
@@ -202,18 +202,29 @@ impl Tree {
         }
     }
 
-    /// Takes a node out, if it is still there.
+    /// Takes a node out that is plain, as almost all are; false if this one is not, and has to be
+    /// [`remove`](Self::remove)d.
+    #[inline]
+    pub(crate) fn remove_plain(&self, node: Node) -> bool {
+        if !node.is_plain() {
+            return false;
+        }
+        self.unlink(node);
+        self.tasks.set(self.tasks.get() - usize::from(node.kind.get() == Kind::Task));
+        self.arena.give_back_plain(node);
+        true
+    }
+
+    /// Takes a node out.
     ///
     /// Nodes that are still below it belong to futures that were forgotten; they become roots of their own.
-    #[inline]
-    pub(crate) fn remove(&self, id: NodeId, effects: &mut Effects) -> Option<Removed> {
-        let node = self.get(id)?;
-        if node.queued.get() {
+    pub(crate) fn remove(&self, node: Node, effects: &mut Effects) -> Removed {
+        if node.is(Flag::QUEUED) {
             self.unqueue(node);
         }
         self.detach(node, effects);
         while let Some(child) = node.first_child.get() {
-            if child.queued.get() {
+            if child.is(Flag::QUEUED) {
                 self.unqueue(child);
             }
             self.unlink(child);
@@ -221,7 +232,7 @@ impl Tree {
         self.foreign_clones.set(self.foreign_clones.get() - node.foreign_clones.get() as usize);
         self.tasks.set(self.tasks.get() - usize::from(node.kind.get() == Kind::Task));
         let timer = node.timer.replace(NO_TIMER);
-        Some(Removed { timer, details: self.arena.give_back(node) })
+        Removed { timer, details: self.arena.give_back(node) }
     }
 
     /// Takes a node, with all that is below it, from its parent.
@@ -230,10 +241,10 @@ impl Tree {
         let parent = node.parent.get();
         self.unlink(node);
         let Some(parent) = parent else { return };
-        if node.unwinding.get() {
-            parent.unwinding_children.set(parent.unwinding_children.get() - 1);
+        if node.is(Flag::UNWINDING) {
+            parent.count_unwinding_child(false);
         }
-        if node.holding.take() {
+        if node.replace(Flag::HOLDING, false) {
             parent.holding_children.set(parent.holding_children.get() - 1);
             self.update_holding(parent, effects);
         }
@@ -244,14 +255,14 @@ impl Tree {
         if node.parent.get() == Some(parent) {
             return;
         }
-        let queued = node.queued.get();
+        let queued = node.is(Flag::QUEUED);
         if queued {
             self.unqueue(node);
         }
         self.detach(node, effects);
         self.link(node, parent);
-        if node.unwinding.get() {
-            parent.unwinding_children.set(parent.unwinding_children.get() + 1);
+        if node.is(Flag::UNWINDING) {
+            parent.count_unwinding_child(true);
         }
         self.update_holding(node, effects);
         if queued {
@@ -265,8 +276,8 @@ impl Tree {
     fn reprieve(&self, start: Node, effects: &mut Effects) {
         let mut stack = vec![start];
         while let Some(node) = stack.pop() {
-            if node.doomed.get() && !node.effective.get() {
-                node.doomed.set(false);
+            if node.is(Flag::DOOMED) && !node.is(Flag::EFFECTIVE) {
+                node.set(Flag::DOOMED, false);
                 self.announce_change(node, effects);
             }
             stack.extend(std::iter::successors(node.first_child.get(), |child| child.next_sibling.get()));
@@ -277,12 +288,12 @@ impl Tree {
     /// waker that was there before, to be dropped when nothing is half done.
     #[must_use]
     pub(crate) fn set_owner(&self, node: Node, waker: StoredWaker) -> Option<Rc<Waker>> {
-        let (word, foreign) = match waker {
+        let (owner, foreign) = match waker {
             StoredWaker::None => (None, None),
-            StoredWaker::Ours(word) => (Some(word), None),
+            StoredWaker::Ours(word) => (self.woken_by(word), None),
             StoredWaker::Foreign(waker) => (None, Some(waker)),
         };
-        node.owner.set(word);
+        node.owner.set(owner);
         if foreign.is_none() && node.details.borrow().is_none() {
             return None;
         }
@@ -293,7 +304,7 @@ impl Tree {
     #[inline]
     pub(crate) fn is_owner(&self, node: Node, waker: &Waker, word: Option<Word>) -> bool {
         match word {
-            Some(_) => node.owner.get() == word,
+            Some(word) => node.owner.get().is_some_and(|owner| self.word(owner) == word),
             None => node.foreign_owner().is_some_and(|known| known.will_wake(waker)),
         }
     }
@@ -309,18 +320,17 @@ impl Tree {
 
     /// Makes a node hold cancellations off by itself, or not any more.
     pub(crate) fn set_guards(&self, node: Node, guards: bool, effects: &mut Effects) {
-        node.guards.set(guards);
+        node.set(Flag::GUARDS, guards);
         self.update_holding(node, effects);
     }
 
     /// Says that what ran in a node is gone, and that the code behind it may not run.
     pub(crate) fn set_unwinding(&self, node: Node, unwinding: bool, effects: &mut Effects) {
-        if node.unwinding.replace(unwinding) == unwinding {
+        if node.replace(Flag::UNWINDING, unwinding) == unwinding {
             return;
         }
         if let Some(parent) = node.parent.get() {
-            let count = parent.unwinding_children.get();
-            parent.unwinding_children.set(if unwinding { count + 1 } else { count - 1 });
+            parent.count_unwinding_child(unwinding);
         }
         self.update_holding(node, effects);
     }
@@ -332,7 +342,7 @@ impl Tree {
             }
             let must = node.must_hold();
             let Some(parent) = node.parent.get() else { return };
-            if node.holding.replace(must) == must {
+            if node.replace(Flag::HOLDING, must) == must {
                 return;
             }
             let count = parent.holding_children.get();
@@ -345,7 +355,7 @@ impl Tree {
 
     /// Cancels a node; the first cause wins.
     pub(crate) fn cancel(&self, node: Node, reason: impl FnOnce() -> CancelReason, effects: &mut Effects) {
-        if node.cancelled.replace(true) {
+        if node.replace(Flag::CANCELLED, true) {
             return;
         }
         let reason = Some(Rc::new(reason()));
@@ -354,7 +364,7 @@ impl Tree {
     }
 
     pub(crate) fn set_shield(&self, node: Node, shield: bool, effects: &mut Effects) {
-        if node.shield.replace(shield) == shield {
+        if node.replace(Flag::SHIELD, shield) == shield {
             return;
         }
         self.refresh(node, effects);
@@ -401,14 +411,14 @@ impl Tree {
 
     /// Recomputes one node's `effective`; whether it changed.
     fn recompute_one(&self, node: Node, concerned: &mut Vec<(Node, bool)>) -> bool {
-        let effective = node.cancelled.get() || node.is_cancelled_above();
-        if node.effective.replace(effective) != effective {
-            node.doomed.set(node.doomed.get() || (effective && self.is_parked(node)));
+        let effective = node.is(Flag::CANCELLED) || node.is_cancelled_above();
+        if node.replace(Flag::EFFECTIVE, effective) != effective {
+            node.set(Flag::DOOMED, node.is(Flag::DOOMED) || (effective && self.is_parked(node)));
             concerned.push((node, true));
             return true;
         }
         // Its parent changed, so who catches its cancellation may have changed.
-        if node.cancelled.get() {
+        if node.is(Flag::CANCELLED) {
             concerned.push((node, false));
         }
         false
@@ -429,14 +439,14 @@ impl Tree {
         };
         matches!(node.kind.get(), Kind::Scope | Kind::Task | Kind::Body | Kind::Finally)
             && node.operation_holds.get() == 0
-            && !poller(node).queued.get()
+            && !poller(node).is(Flag::QUEUED)
             && poller(node) != poller(self.current.get())
             && innermost()
     }
 
     /// Tells whom it concerns that a node's `effective` has changed.
     fn announce_change(&self, node: Node, effects: &mut Effects) {
-        if !node.effective.get() {
+        if !node.is(Flag::EFFECTIVE) {
             let parked = node.details.borrow_mut().as_mut().map(|details| std::mem::take(&mut details.parked));
             effects.0.extend(parked.into_iter().flatten().map(Effect::Wake));
             return self.notify(node, effects);
@@ -447,13 +457,13 @@ impl Tree {
                 effects.0.extend(abort.map(Effect::Abort));
             }
             Kind::Nursery => {
-                node.sweep.set(true);
+                node.set(Flag::SWEEP, true);
                 self.signal(node, effects);
             }
             Kind::Finally => self.notify(node, effects),
             // What is cancelled from above is dropped from above.
             Kind::Scope | Kind::Task | Kind::Body | Kind::Root => {
-                if node.cancelled.get() {
+                if node.is(Flag::CANCELLED) {
                     self.notify(node, effects);
                 }
             }
@@ -463,20 +473,20 @@ impl Tree {
     /// The first cause of the cancellation that reaches a node.
     pub(crate) fn effective_reason(&self, mut node: Node) -> Option<Rc<CancelReason>> {
         loop {
-            if node.cancelled.get() {
+            if node.is(Flag::CANCELLED) {
                 return node.reason();
             }
-            node = node.parent.get().filter(|_| !node.shield.get())?;
+            node = node.parent.get().filter(|_| !node.is(Flag::SHIELD))?;
         }
     }
 
     /// The earliest deadline that reaches a node; `None` when it is cancelled already.
     pub(crate) fn effective_deadline(&self, mut node: Node) -> Option<Time> {
-        if node.effective.get() {
+        if node.is(Flag::EFFECTIVE) {
             return None;
         }
         let mut earliest = node.deadline.get();
-        while let Some(parent) = node.parent.get().filter(|_| !node.shield.get()) {
+        while let Some(parent) = node.parent.get().filter(|_| !node.is(Flag::SHIELD)) {
             node = parent;
             earliest = earliest.min(node.deadline.get());
         }
@@ -517,7 +527,7 @@ impl Tree {
             Kind::Task | Kind::Body | Kind::Root => self.wake_node(node, effects),
             Kind::Nursery => self.signal(node, effects),
             Kind::Scope | Kind::Finally | Kind::Operation => match node.owner.get() {
-                Some(word) => self.wake(word, effects),
+                Some(owner) => self.wake_node(owner, effects),
                 None => effects.0.extend(node.foreign_owner().map(Effect::Wake)),
             },
         }
@@ -530,7 +540,7 @@ impl Tree {
     fn wake_up(&self, mut node: Node) -> Option<Rc<Waker>> {
         loop {
             match node.kind.get() {
-                Kind::Task | Kind::Body if !node.queued.get() => {}
+                Kind::Task | Kind::Body if !node.is(Flag::QUEUED) => {}
                 Kind::Root => {
                     self.root_woken.set(true);
                     return None;
@@ -541,11 +551,12 @@ impl Tree {
             // A node without a nursery belongs to a future that was forgotten.
             let nursery = node.parent.get()?;
             self.push_ready(nursery, node);
-            if nursery.signalled.replace(true) {
+            if nursery.replace(Flag::SIGNALLED, true) {
                 return None;
             }
             match nursery.owner.get() {
-                Some(word) => node = self.woken_by(word)?,
+                // A link to a header that another node has by now gives that one a poll without need.
+                Some(owner) => node = owner,
                 None => return nursery.foreign_owner(),
             }
         }
@@ -553,11 +564,11 @@ impl Tree {
 
     /// Wakes a nursery's owner.
     pub(crate) fn signal(&self, nursery: Node, effects: &mut Effects) {
-        if nursery.signalled.replace(true) {
+        if nursery.replace(Flag::SIGNALLED, true) {
             return;
         }
         match nursery.owner.get() {
-            Some(word) => self.wake(word, effects),
+            Some(owner) => self.wake_node(owner, effects),
             None => effects.0.extend(nursery.foreign_owner().map(Effect::Wake)),
         }
     }
@@ -565,14 +576,14 @@ impl Tree {
     /// Begins a poll of a nursery: from now on a wake of one of its children wakes its owner again.
     #[inline]
     pub(crate) fn unsignal(&self, nursery: Node) {
-        nursery.signalled.set(false);
+        nursery.set(Flag::SIGNALLED, false);
     }
 
     pub(crate) fn note_clone(&self, word: Word, change: i32) {
         if let Some(node) = self.woken_by(word) {
             let before = node.foreign_clones.get();
             let after = before.saturating_add_signed(change);
-            node.foreign_clones.set(after);
+            node.set_foreign_clones(after);
             self.foreign_clones.set(self.foreign_clones.get() + after as usize - before as usize);
         }
     }
@@ -586,7 +597,7 @@ impl Tree {
 
     #[inline]
     fn push_ready(&self, nursery: Node, node: Node) {
-        node.queued.set(true);
+        node.set(Flag::QUEUED, true);
         node.next_ready.set(None);
         let last = nursery.last_ready.replace(Some(node));
         node.previous_ready.set(last);
@@ -608,13 +619,13 @@ impl Tree {
             None => nursery.last_ready.set(None),
         }
         nursery.ready_len.set(nursery.ready_len.get() - 1);
-        node.queued.set(false);
+        node.set(Flag::QUEUED, false);
         Some(node)
     }
 
     /// Takes a queued node out of its nursery's ready list.
     fn unqueue(&self, node: Node) {
-        node.queued.set(false);
+        node.set(Flag::QUEUED, false);
         let (previous, next) = (node.previous_ready.take(), node.next_ready.take());
         let Some(nursery) = node.parent.get() else { return };
         match previous {
@@ -644,7 +655,7 @@ impl Tree {
 
     /// How many tasks and bodies are in ready lists.
     pub(crate) fn runnable(&self) -> usize {
-        self.arena.iter().filter(|node| node.queued.get()).count()
+        self.arena.iter().filter(|node| node.is(Flag::QUEUED)).count()
     }
 
     /// The children of a node, oldest first.

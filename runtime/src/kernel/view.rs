@@ -244,6 +244,7 @@ pub struct RunStatistics {
 pub fn current_statistics() -> RunStatistics {
     context::with(|run| {
         let tree = &run.tree;
+        run.arm();
         let timers = run.timers.borrow();
         let next = timers.next().and_then(|next| run.epoch().instant(next));
         RunStatistics {
@@ -294,8 +295,11 @@ pub enum EffectiveDeadline {
 /// ```
 #[track_caller]
 pub fn current_effective_deadline() -> EffectiveDeadline {
-    context::with(|run: &Run| match run.tree.effective_deadline(run.current()) {
-        None => EffectiveDeadline::Cancelled,
-        Some(time) => run.epoch().instant(time).map_or(EffectiveDeadline::Never, EffectiveDeadline::At),
+    context::with(|run: &Run| {
+        run.arm();
+        match run.tree.effective_deadline(run.current()) {
+            None => EffectiveDeadline::Cancelled,
+            Some(time) => run.epoch().instant(time).map_or(EffectiveDeadline::Never, EffectiveDeadline::At),
+        }
     })
 }
