@@ -73,7 +73,7 @@ impl Clock for SystemClock {
 pub(crate) struct CoarseClock {
     /// What the system's clock showed at the run's start.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    start: Duration,
+    start: Time,
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     start: Instant,
     slack: Time,
@@ -86,30 +86,30 @@ impl CoarseClock {
         let mut tick = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: the call is given a place for the answer.
         unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &raw mut tick) };
-        Self { start: system_time(libc::CLOCK_MONOTONIC), slack: 2 * nanoseconds(duration(tick)) }
+        Self { start: system_time(libc::CLOCK_MONOTONIC), slack: 2 * nanoseconds(tick) }
     }
 
     /// A time that has come, no longer ago than the slack.
     #[inline]
     pub(crate) fn time(self) -> Time {
-        nanoseconds(system_time(libc::CLOCK_MONOTONIC_COARSE).saturating_sub(self.start))
+        system_time(libc::CLOCK_MONOTONIC_COARSE).saturating_sub(self.start)
     }
 
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 #[inline]
-fn system_time(clock: libc::clockid_t) -> Duration {
+fn system_time(clock: libc::clockid_t) -> Time {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the call is given a place for the answer. It can't fail for the monotonic clocks, and would leave a zero.
     unsafe { libc::clock_gettime(clock, &raw mut now) };
-    duration(now)
+    nanoseconds(now)
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 #[inline]
-fn duration(time: libc::timespec) -> Duration {
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+fn nanoseconds(time: libc::timespec) -> Time {
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 /// Elsewhere there is none: this is the system's clock.
@@ -120,7 +120,7 @@ impl CoarseClock {
     }
 
     pub(crate) fn time(self) -> Time {
-        nanoseconds(self.start.elapsed())
+        finite(self.start.elapsed())
     }
 }
 
@@ -132,8 +132,15 @@ impl CoarseClock {
     }
 }
 
-fn nanoseconds(duration: Duration) -> Time {
-    u64::try_from(duration.as_nanos()).map_or(NEVER - 1, |nanos| nanos.min(NEVER - 1))
+/// A duration in nanoseconds; `None` if it is too long to ever pass.
+#[inline]
+pub(crate) fn in_nanoseconds(duration: Duration) -> Option<u64> {
+    duration.as_secs().checked_mul(1_000_000_000)?.checked_add(u64::from(duration.subsec_nanos()))
+}
+
+/// A time that comes some day.
+fn finite(since_start: Duration) -> Time {
+    in_nanoseconds(since_start).map_or(NEVER - 1, |nanoseconds| nanoseconds.min(NEVER - 1))
 }
 
 /// Translates between the clock's instants and the kernel's numbers.
@@ -147,7 +154,7 @@ impl Epoch {
 
     /// A time before the run's start is its start: both have passed.
     pub(crate) fn time(self, instant: Instant) -> Time {
-        nanoseconds(instant.saturating_duration_since(self.0))
+        finite(instant.saturating_duration_since(self.0))
     }
 
     pub(crate) fn instant(self, time: Time) -> Option<Instant> {
@@ -157,5 +164,5 @@ impl Epoch {
 
 /// `now + duration`, or never.
 pub(crate) fn after(now: Time, duration: Duration) -> Time {
-    u64::try_from(duration.as_nanos()).ok().and_then(|nanos| now.checked_add(nanos)).unwrap_or(NEVER)
+    in_nanoseconds(duration).and_then(|nanoseconds| now.checked_add(nanoseconds)).unwrap_or(NEVER)
 }

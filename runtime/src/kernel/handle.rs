@@ -67,6 +67,13 @@ impl Handled {
         }
     }
 
+    /// Sets the limit of a scope that has not been entered yet.
+    pub(crate) fn limit(&self, limit: Limit) {
+        if let State::Unbound(settings) = &mut *self.0.borrow_mut() {
+            settings.limit = limit;
+        }
+    }
+
     /// The scope has been entered.
     pub(crate) fn bind(&self, node: NodeId) {
         *self.0.borrow_mut() = State::Active(node);

@@ -13,7 +13,8 @@
 use std::cell::{Cell, RefCell};
 use std::task::Context;
 
-use super::handle::{Limit, Settings};
+use super::clock::in_nanoseconds;
+use super::handle::Limit;
 use super::header::{Flag, Kind, Node, NodeId};
 use super::run::Run;
 use super::timers::{NEVER, NO_TIMER, Target, Time, UNARMED};
@@ -83,19 +84,20 @@ impl Drop for Entry<'_> {
 }
 
 impl Run {
-    /// Enters a scope without a node; `None` if it must have one at once. `id` gets its name when it has one.
+    /// Enters a scope that has no handle and is no shield, without a node; `None` if it must have one at once. `id` gets
+    /// its name when it has one.
     #[inline]
     pub(crate) fn enter<'a>(
         &'a self,
         context: &Context<'_>,
-        settings: &Settings,
+        limit: Limit,
         id: &'a mut Option<NodeId>,
     ) -> Option<Entry<'a>> {
         let owner = word_of(context.waker())?;
-        if settings.shield || settings.cancelled.is_some() || self.is_cancelled_here() {
+        if self.is_cancelled_here() {
             return None;
         }
-        let due = self.due(settings.limit)?;
+        let due = self.due(limit)?;
         let place = self.lazy.count.get();
         self.lazy.entered.borrow_mut().push(Entered { owner, due });
         self.lazy.count.set(place + 1);
@@ -108,9 +110,9 @@ impl Run {
         match limit {
             Limit::None => Some(Due::Never),
             Limit::After(timeout) if timeout.is_zero() => None,
-            Limit::After(timeout) => Some(match u64::try_from(timeout.as_nanos()) {
-                Ok(nanoseconds) => Due::After { since: self.no_later_than_now(), nanoseconds },
-                Err(_) => Due::Never,
+            Limit::After(timeout) => Some(match in_nanoseconds(timeout) {
+                Some(nanoseconds) => Due::After { since: self.no_later_than_now(), nanoseconds },
+                None => Due::Never,
             }),
             Limit::At(instant) => {
                 let deadline = self.epoch().time(instant);

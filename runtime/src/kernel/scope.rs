@@ -46,7 +46,7 @@ pub struct CancelScope {
 
 /// The settings move to where the handles can reach them when the first handle is made.
 enum Config {
-    Own(Settings),
+    Own { limit: Limit, shield: bool },
     Handled(Rc<Handled>),
 }
 
@@ -59,43 +59,53 @@ impl Default for CancelScope {
 impl CancelScope {
     /// A scope without deadline and shield.
     pub const fn new() -> Self {
-        let settings = Settings { limit: Limit::None, shield: false, cancelled: None };
-        Self { config: RefCell::new(Config::Own(settings)) }
+        Self { config: RefCell::new(Config::Own { limit: Limit::None, shield: false }) }
     }
 
-    fn with(mut self, change: impl FnOnce(&CancelHandle), own: impl FnOnce(&mut Settings)) -> Self {
+    #[inline]
+    fn limited(mut self, to: Limit) -> Self {
         match self.config.get_mut() {
-            Config::Own(settings) => own(settings),
-            Config::Handled(scope) => change(&CancelHandle { scope: Rc::clone(scope) }),
+            Config::Own { limit, .. } => *limit = to,
+            Config::Handled(scope) => scope.limit(to),
         }
         self
     }
 
     /// Cancels itself at this time on the run's clock. Replaces an earlier deadline or timeout.
     pub fn deadline(self, deadline: Instant) -> Self {
-        self.with(|handle| handle.set_deadline(Some(deadline)), |settings| settings.limit = Limit::At(deadline))
+        self.limited(Limit::At(deadline))
     }
 
     /// Cancels itself this long after it is entered, which is when `run`'s future is first polled. Replaces an
     /// earlier deadline or timeout.
+    #[inline]
     pub fn timeout(self, timeout: Duration) -> Self {
-        self.with(|handle| handle.set_timeout(timeout), |settings| settings.limit = Limit::After(timeout))
+        self.limited(Limit::After(timeout))
     }
 
     /// Keeps cancellations from further out away from what runs in the scope. Its own still count.
-    pub fn shield(self, shield: bool) -> Self {
-        self.with(|handle| handle.set_shield(shield), |settings| settings.shield = shield)
+    pub fn shield(mut self, shielded: bool) -> Self {
+        match self.config.get_mut() {
+            Config::Own { shield, .. } => *shield = shielded,
+            Config::Handled(scope) => CancelHandle { scope: Rc::clone(scope) }.set_shield(shielded),
+        }
+        self
     }
 
     /// A handle that controls the scope, now and while it runs.
     pub fn handle(&self) -> CancelHandle {
-        let mut config = self.config.borrow_mut();
-        let scope = match &*config {
-            Config::Own(settings) => Handled::unbound(settings.clone()),
-            Config::Handled(scope) => Rc::clone(scope),
-        };
-        *config = Config::Handled(Rc::clone(&scope));
+        let scope = self.handled();
+        *self.config.borrow_mut() = Config::Handled(Rc::clone(&scope));
         CancelHandle { scope }
+    }
+
+    fn handled(&self) -> Rc<Handled> {
+        match &*self.config.borrow() {
+            Config::Own { limit, shield } => {
+                Handled::unbound(Settings { limit: *limit, shield: *shield, cancelled: None })
+            }
+            Config::Handled(scope) => Rc::clone(scope),
+        }
     }
 
     /// Runs a future in the scope: `Some` of its output, or `None` if the scope was cancelled and the future
@@ -107,12 +117,14 @@ impl CancelScope {
     /// # Panics
     ///
     /// The future panics when polled outside a run, or in another run than the one it was first polled in.
+    #[inline]
     pub fn run<F: Future>(self, future: F) -> impl Future<Output = Option<F::Output>> {
         self.run_then(future, |output| output)
     }
 
     /// Runs a future in the scope, and turns what the scope gives into something else. (Not an `async fn` around
     /// `run`: that would keep room for the future twice.)
+    #[inline]
     fn run_then<F: Future, O>(self, future: F, finish: fn(Option<F::Output>) -> O) -> Scoped<F, F::Output, O> {
         Scoped { config: Some(self.config.into_inner()), future: Some(future), place: Place::default(), finish }
     }
@@ -120,11 +132,7 @@ impl CancelScope {
 
 impl fmt::Debug for CancelScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scope = match &*self.config.borrow() {
-            Config::Own(settings) => Handled::unbound(settings.clone()),
-            Config::Handled(scope) => Rc::clone(scope),
-        };
-        CancelHandle { scope }.fmt(f)
+        CancelHandle { scope: self.handled() }.fmt(f)
     }
 }
 
@@ -137,20 +145,20 @@ struct Place {
 }
 
 impl Drop for Place {
+    #[inline]
     fn drop(&mut self) {
+        let Some(id) = self.id else { return };
         if let Some(handled) = &self.handled {
             handled.end(self.caught.get());
         }
-        if let Some(id) = self.id {
-            context::try_with(|run| run.remove(id));
-        }
+        context::try_with(|run| run.remove(id));
     }
 }
 
 impl Place {
     fn enter(&mut self, run: &Run, context: &Context<'_>, config: Config) {
         let (settings, handled) = match config {
-            Config::Own(settings) => (settings, None),
+            Config::Own { limit, shield } => (Settings { limit, shield, cancelled: None }, None),
             Config::Handled(handled) => (handled.settings(), Some(handled)),
         };
         let (deadline, passed) = deadline_of(settings.limit, run);
@@ -220,14 +228,15 @@ impl<F: Future, O> Scoped<F, F::Output, O> {
         // SAFETY: `future` is structurally pinned: it is dropped in place, and no method moves it.
         let this = unsafe { self.get_unchecked_mut() };
         match this.config.take() {
-            Some(Config::Own(settings)) => {
-                if let Some(polled) = this.poll_without_node(run, context, &settings) {
-                    return this.polled(run, polled);
-                }
-                this.place.enter(run, context, Config::Own(settings));
-            }
-            Some(config) => this.place.enter(run, context, config),
             None => {}
+            Some(config) => {
+                if let Config::Own { limit, shield: false } = config {
+                    if let Some(polled) = this.poll_without_node(run, context, limit) {
+                        return this.polled(run, polled);
+                    }
+                }
+                this.place.enter(run, context, config);
+            }
         }
         let Some(id) = this.place.id else { panic!("a cancel scope was polled after it had completed") };
         let node = follow(run, id, context, "cancel scope");
@@ -247,10 +256,10 @@ impl<F: Future, O> Scoped<F, F::Output, O> {
         &mut self,
         run: &Run,
         context: &mut Context<'_>,
-        settings: &Settings,
+        limit: Limit,
     ) -> Option<Poll<F::Output>> {
         let future = self.future.as_mut()?;
-        let entry = run.enter(context, settings, &mut self.place.id)?;
+        let entry = run.enter(context, limit, &mut self.place.id)?;
         // SAFETY: as in `poll_in`.
         let polled = unsafe { Pin::new_unchecked(future) }.poll(context);
         if polled.is_pending() {
@@ -262,17 +271,17 @@ impl<F: Future, O> Scoped<F, F::Output, O> {
     /// The future has been polled, in the scope's node if there is one.
     #[inline]
     fn polled(&mut self, run: &Run, polled: Poll<F::Output>) -> Poll<O> {
-        match (polled, self.place.id.and_then(|id| run.tree.get(id))) {
-            (Poll::Ready(output), _) => {
-                self.leave();
-                Poll::Ready((self.finish)(Some(output)))
-            }
+        if let Poll::Ready(output) = polled {
+            self.leave();
+            return Poll::Ready((self.finish)(Some(output)));
+        }
+        match self.place.id.and_then(|id| run.tree.get(id)) {
             // A scope that is only cancelled from above leaves the dropping to that one; one that is not cancelled at all
             // drops what was interrupted in it and may not go on.
-            (Poll::Pending, Some(node)) if node.may_drop() && (catches(node) || !node.is(Flag::EFFECTIVE)) => {
+            Some(node) if node.may_drop() && (catches(node) || !node.is(Flag::EFFECTIVE)) => {
                 self.drop_future(run, node)
             }
-            (Poll::Pending, _) => Poll::Pending,
+            _ => Poll::Pending,
         }
     }
 
@@ -298,8 +307,11 @@ impl<F: Future, O> Scoped<F, F::Output, O> {
         Poll::Pending
     }
 
+    #[inline]
     fn leave(&mut self) {
-        drop(std::mem::take(&mut self.place));
+        if self.place.id.is_some() {
+            drop(std::mem::take(&mut self.place));
+        }
     }
 }
 
@@ -333,6 +345,7 @@ impl<F: Future, O> Future for Scoped<F, F::Output, O> {
 ///     assert_eq!(quick, Some("done"));
 /// });
 /// ```
+#[inline]
 pub fn move_on_after<F: Future>(timeout: Duration, future: F) -> impl Future<Output = Option<F::Output>> {
     CancelScope::new().timeout(timeout).run(future)
 }
@@ -371,6 +384,7 @@ impl std::error::Error for TooSlowError {}
 ///     assert_eq!(slow.unwrap_err().to_string(), "operation timed out");
 /// });
 /// ```
+#[inline]
 pub fn fail_after<F: Future>(timeout: Duration, future: F) -> impl Future<Output = Result<F::Output, TooSlowError>> {
     CancelScope::new().timeout(timeout).run_then(future, |output| output.ok_or(TooSlowError))
 }
