@@ -69,6 +69,7 @@ impl Entry<'_> {
 }
 
 impl Drop for Entry<'_> {
+    #[inline]
     fn drop(&mut self) {
         let run = self.run;
         if run.lazy.count.get() > self.place {
@@ -86,11 +87,11 @@ impl Drop for Entry<'_> {
 impl Run {
     /// Enters a scope that has no handle and is no shield, without a node; `None` if it must have one at once. `id` gets
     /// its name when it has one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn enter<'a>(
         &'a self,
         context: &Context<'_>,
-        limit: Limit,
+        limit: &Limit,
         id: &'a mut Option<NodeId>,
     ) -> Option<Entry<'a>> {
         let owner = word_of(context.waker())?;
@@ -105,9 +106,9 @@ impl Run {
     }
 
     /// When a scope that is entered now is due; `None` if it may be due already, so that the clock has to tell.
-    #[inline]
-    fn due(&self, limit: Limit) -> Option<Due> {
-        match limit {
+    #[inline(always)]
+    fn due(&self, limit: &Limit) -> Option<Due> {
+        match *limit {
             Limit::None => Some(Due::Never),
             Limit::After(timeout) if timeout.is_zero() => None,
             Limit::After(timeout) => Some(match in_nanoseconds(timeout) {

@@ -227,16 +227,11 @@ impl<F: Future, O> Scoped<F, F::Output, O> {
     fn poll_in(self: Pin<&mut Self>, run: &Run, context: &mut Context<'_>) -> Poll<O> {
         // SAFETY: `future` is structurally pinned: it is dropped in place, and no method moves it.
         let this = unsafe { self.get_unchecked_mut() };
-        match this.config.take() {
-            None => {}
-            Some(config) => {
-                if let Config::Own { limit, shield: false } = config {
-                    if let Some(polled) = this.poll_without_node(run, context, limit) {
-                        return this.polled(run, polled);
-                    }
-                }
-                this.place.enter(run, context, config);
-            }
+        if let Some(polled) = this.poll_without_node(run, context) {
+            return this.polled(run, polled);
+        }
+        if let Some(config) = this.config.take() {
+            this.place.enter(run, context, config);
         }
         let Some(id) = this.place.id else { panic!("a cancel scope was polled after it had completed") };
         let node = follow(run, id, context, "cancel scope");
@@ -250,18 +245,15 @@ impl<F: Future, O> Scoped<F, F::Output, O> {
         this.polled(run, polled)
     }
 
-    /// Polls the future for the first time, when the scope need not have a node yet.
-    #[inline]
-    fn poll_without_node(
-        &mut self,
-        run: &Run,
-        context: &mut Context<'_>,
-        limit: Limit,
-    ) -> Option<Poll<F::Output>> {
-        let future = self.future.as_mut()?;
+    /// Polls the future for the first time, if the scope need not have a node for that.
+    #[inline(always)]
+    fn poll_without_node(&mut self, run: &Run, context: &mut Context<'_>) -> Option<Poll<F::Output>> {
+        // Looked at where it is: to move it would cost more than all the rest of entering.
+        let Some(Config::Own { limit, shield: false }) = &self.config else { return None };
         let entry = run.enter(context, limit, &mut self.place.id)?;
+        self.config = None;
         // SAFETY: as in `poll_in`.
-        let polled = unsafe { Pin::new_unchecked(future) }.poll(context);
+        let polled = unsafe { Pin::new_unchecked(self.future.as_mut()?) }.poll(context);
         if polled.is_pending() {
             entry.settle();
         }
