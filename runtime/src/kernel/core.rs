@@ -86,25 +86,24 @@ impl<E> Core<E> {
         // behind even if destructors panic, and the driver exists before the body can start the first one. If the driver
         // is forgotten, the children are never touched again.
         let child: AnyChild<E> = unsafe { std::mem::transmute::<Rc<dyn Child<E> + 'scope>, AnyChild<E>>(child) };
-        let mut child = Some(child);
-        let started = context::try_with(|run| {
-            let nursery = run.tree.get(self.id).filter(|_| !self.closed.get())?;
-            let child = child.take()?;
-            self.count(daemon, 1);
-            let place = self.children.borrow_mut().insert(child) as u32;
-            Some(run.change(|tree, effects| {
-                let task = tree.insert_task(nursery, name, location, effects);
-                task.place.set(place);
-                task.set(Flag::DAEMON, daemon);
-                tree.id(task)
-            }))
-        });
-        if let Some(child) = child {
+        let open = context::try_with(|run| run.tree.get(self.id).is_some()) == Some(true) && !self.closed.get();
+        if !open {
             // A handle shares the cell: it finds a task that has ended.
             child.drop_future();
             child.set_ended(None).wake();
+            return None;
         }
-        started.flatten()
+        self.count(daemon, 1);
+        let place = self.children.borrow_mut().insert(child) as u32;
+        context::with(|run| {
+            let nursery = run.tree.get(self.id)?;
+            run.change(|tree, effects| {
+                let task = tree.insert_task(nursery, name, location, effects);
+                task.place.set(place);
+                task.set(Flag::DAEMON, daemon);
+                Some(tree.id(task))
+            })
+        })
     }
 
     /// Takes over a child that `start` has moved under this nursery in the tree.

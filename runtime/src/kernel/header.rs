@@ -78,7 +78,7 @@ pub(crate) const NO_PLACE: u32 = u32::MAX;
 
 /// The yes-or-no properties of a node, as sets of bits.
 #[derive(Clone, Copy)]
-pub(crate) struct Flag(u16);
+pub(crate) struct Flag(u32);
 
 impl Flag {
     /// Cancelled itself: by a call, its deadline, or a failure in it.
@@ -105,6 +105,8 @@ impl Flag {
     pub(crate) const DAEMON: Self = Self(1 << 11);
     /// Has details, or clones of its waker are counted.
     const EXTRA: Self = Self(1 << 12);
+    /// Some node is below.
+    pub(super) const PARENT: Self = Self(1 << 13);
 
     const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -113,7 +115,7 @@ impl Flag {
     /// Operations in the node are cancelled.
     const STOPPED: Self = Self::EFFECTIVE.or(Self::DOOMED);
     /// What a node has that takes more than unlinking when it is removed.
-    const ENTANGLED: Self = Self::QUEUED.or(Self::UNWINDING).or(Self::HOLDING).or(Self::EXTRA);
+    const ENTANGLED: Self = Self::QUEUED.or(Self::UNWINDING).or(Self::HOLDING).or(Self::EXTRA).or(Self::PARENT);
 }
 
 /// One node's state. See [`tree`](super::tree) for how the parts belong together.
@@ -131,25 +133,25 @@ pub(crate) struct Header {
     pub(crate) index: u32,
     /// Task: its place in its nursery.
     pub(crate) place: Cell<u32>,
-    flags: Cell<u16>,
+    flags: Cell<u32>,
     pub(crate) kind: Cell<Kind>,
-    pub(super) holding_children: Cell<u32>,
 
     pub(super) first_child: Cell<Option<Node>>,
     /// Nursery: its children that have been woken, in that order.
     pub(super) first_ready: Cell<Option<Node>>,
     pub(super) last_ready: Cell<Option<Node>>,
     pub(super) ready_len: Cell<u32>,
+    pub(super) holding_children: Cell<u32>,
     pub(super) unwinding_children: Cell<u32>,
     /// Operations directly in this node that may not be dropped now.
     pub(super) operation_holds: Cell<u32>,
-    pub(crate) timer: Cell<TimerKey>,
     /// Whom to wake when its cancel status changes (or, of a nursery, when a child is ready): the task or body that polls
     /// it. If that is a foreign waker, it is among the details.
     pub(super) owner: Cell<Option<Node>>,
     /// Scopes and nurseries: when it cancels itself.
     pub(crate) deadline: Cell<Time>,
 
+    pub(crate) timer: Cell<TimerKey>,
     /// A task's name, unless it was made at run time: then it is among the details.
     pub(super) name: Cell<&'static str>,
     /// Where a task was spawned, or a nursery opened.
@@ -234,8 +236,7 @@ impl Header {
         self.serial.set(0);
         self.flags.set(0);
         self.place.set(NO_PLACE);
-        if !matches!(self.kind.get(), Kind::Task | Kind::Body) {
-            self.operation_holds.set(0);
+        if !self.is_stepped() {
             self.owner.set(None);
             self.deadline.set(NEVER);
         }
@@ -245,10 +246,13 @@ impl Header {
     /// parent and siblings.
     #[inline]
     pub(super) fn is_plain(&self) -> bool {
-        !self.is(Flag::ENTANGLED)
-            && self.first_child.get().is_none()
-            && self.operation_holds.get() == 0
-            && self.timer.get() == NO_TIMER
+        !self.is(Flag::ENTANGLED) && (self.is_stepped() || self.timer.get() == NO_TIMER)
+    }
+
+    /// Whether the node takes steps of its own.
+    #[inline]
+    fn is_stepped(&self) -> bool {
+        matches!(self.kind.get(), Kind::Task | Kind::Body)
     }
 
     /// Whether the node has this property, or one of these.

@@ -40,6 +40,11 @@ impl Effects {
     }
 
     #[cold]
+    fn wake(&mut self, waker: Rc<Waker>) {
+        self.0.push(Effect::Wake(waker));
+    }
+
+    #[cold]
     fn run_all(self) {
         for effect in self.0 {
             match effect {
@@ -180,8 +185,9 @@ impl Tree {
     #[inline]
     fn link(&self, node: Node, parent: Node) {
         let first = parent.first_child.replace(Some(node));
-        if let Some(first) = first {
-            first.previous_sibling.set(Some(node));
+        match first {
+            Some(first) => first.previous_sibling.set(Some(node)),
+            None => parent.set(Flag::PARENT, true),
         }
         node.parent.set(Some(parent));
         node.next_sibling.set(first);
@@ -194,7 +200,10 @@ impl Tree {
         let (previous, next) = (node.previous_sibling.take(), node.next_sibling.take());
         match (previous, parent) {
             (Some(previous), _) => previous.next_sibling.set(next),
-            (None, Some(parent)) => parent.first_child.set(next),
+            (None, Some(parent)) => {
+                parent.first_child.set(next);
+                parent.set(Flag::PARENT, next.is_some());
+            }
             (None, None) => {}
         }
         if let Some(next) = next {
@@ -507,7 +516,9 @@ impl Tree {
     /// Wakes the task or body that a word names, if it is still there.
     #[inline]
     pub(crate) fn wake(&self, word: Word, effects: &mut Effects) {
-        effects.0.extend(self.wake_word(word).map(Effect::Wake));
+        if let Some(waker) = self.wake_word(word) {
+            effects.wake(waker);
+        }
     }
 
     /// Wakes the task or body that a word names, if it is still there. Gives the foreign waker that is to be woken then.
@@ -518,7 +529,9 @@ impl Tree {
     }
 
     fn wake_node(&self, node: Node, effects: &mut Effects) {
-        effects.0.extend(self.wake_up(node).map(Effect::Wake));
+        if let Some(waker) = self.wake_up(node) {
+            effects.wake(waker);
+        }
     }
 
     /// Wakes whatever polls this node.
