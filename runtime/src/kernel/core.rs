@@ -11,8 +11,6 @@ use std::rc::Rc;
 
 use std::task::{Context, Poll};
 
-use slab::Slab;
-
 use super::child::Child;
 use super::context;
 use super::group::TaskError;
@@ -28,7 +26,7 @@ type AnyChild<E> = Rc<dyn Child<E>>;
 pub(crate) struct Core<E> {
     pub(crate) id: NodeId,
     pub(crate) location: &'static Location<'static>,
-    children: RefCell<Slab<AnyChild<E>>>,
+    children: RefCell<Children<E>>,
     /// Children that keep the nursery open.
     pub(crate) living: Cell<usize>,
     /// Children that do not.
@@ -43,6 +41,47 @@ pub(crate) struct Core<E> {
     closed: Cell<bool>,
     /// The nursery as its handles know it, if it has any.
     pub(crate) handle: RefCell<Option<Rc<Handled>>>,
+}
+
+/// The children of one nursery, each at a place that it keeps. (A slab, but for the free places, which are on a list
+/// beside it: so a child's two words go straight from registers to their place.)
+struct Children<E> {
+    places: Vec<Option<AnyChild<E>>>,
+    free: Vec<u32>,
+}
+
+impl<E> Default for Children<E> {
+    fn default() -> Self {
+        Self { places: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<E> Children<E> {
+    #[inline]
+    fn insert(&mut self, child: AnyChild<E>) -> u32 {
+        if let Some(place) = self.free.pop() {
+            self.places[place as usize] = Some(child);
+            return place;
+        }
+        self.places.push(Some(child));
+        self.places.len() as u32 - 1
+    }
+
+    #[inline]
+    fn get(&self, place: u32) -> Option<&AnyChild<E>> {
+        self.places.get(place as usize)?.as_ref()
+    }
+
+    #[inline]
+    fn remove(&mut self, place: u32) -> Option<AnyChild<E>> {
+        let child = self.places.get_mut(place as usize)?.take()?;
+        self.free.push(place);
+        Some(child)
+    }
+
+    fn into_rest(self) -> Vec<AnyChild<E>> {
+        self.places.into_iter().flatten().collect()
+    }
 }
 
 /// A new child: its cell, name and place of birth.
@@ -74,7 +113,7 @@ impl<E> Core<E> {
 
     /// Adds a child, which will be polled for the first time in the nursery's next turn. If the nursery is
     /// being dropped, the child is dropped instead.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn add<'scope>(&self, birth: Birth<'scope, E>) -> Option<NodeId>
     where
         E: 'scope,
@@ -93,8 +132,26 @@ impl<E> Core<E> {
             child.set_ended(None).wake();
             return None;
         }
+        let place = self.children.borrow_mut().insert(child);
+        match name {
+            Cow::Borrowed(name) => self.admit(place, name, location, daemon),
+            Cow::Owned(name) => {
+                let task = self.admit(place, "", location, daemon)?;
+                context::with(|run| run.tree.get(task).map(|task| task.rename(name)));
+                Some(task)
+            }
+        }
+    }
+
+    /// Gives a child that has its place already a node, and makes it ready.
+    fn admit(
+        &self,
+        place: u32,
+        name: &'static str,
+        location: &'static Location<'static>,
+        daemon: bool,
+    ) -> Option<NodeId> {
         self.count(daemon, 1);
-        let place = self.children.borrow_mut().insert(child) as u32;
         context::with(|run| {
             let nursery = run.tree.get(self.id)?;
             run.change(|tree, effects| {
@@ -114,7 +171,7 @@ impl<E> Core<E> {
         // SAFETY: as in `add`.
         let child: AnyChild<E> = unsafe { std::mem::transmute::<Rc<dyn Child<E> + 'scope>, AnyChild<E>>(child) };
         self.count(false, 1);
-        let place = self.children.borrow_mut().insert(child) as u32;
+        let place = self.children.borrow_mut().insert(child);
         run.change(|tree, effects| {
             let Some(task) = tree.get(id) else { return };
             task.place.set(place);
@@ -135,7 +192,7 @@ impl<E> Core<E> {
     /// Polls a child. `None` if it has not been given to this nursery yet: then it is woken again when it is.
     #[inline]
     pub(crate) fn poll_child(&self, task: Node, context: &mut Context<'_>) -> Option<Poll<Result<(), E>>> {
-        let child = Rc::as_ptr(self.children.borrow().get(task.place.get() as usize)?);
+        let child = Rc::as_ptr(self.children.borrow().get(task.place.get())?);
         // SAFETY: the child stays in the store, which keeps it alive, while it is polled: only the driver (which is busy
         // with this call) and a `start` call (for the task that it is polling itself) take a child out. The store may grow
         // meanwhile, but the child has its own allocation.
@@ -145,7 +202,7 @@ impl<E> Core<E> {
 
     /// Takes a child that has ended, or is to be dropped, out of the store.
     fn take(&self, task: Node) -> Option<AnyChild<E>> {
-        let child = self.children.borrow_mut().try_remove(task.place.get() as usize)?;
+        let child = self.children.borrow_mut().remove(task.place.get())?;
         self.count(task.is(Flag::DAEMON), -1);
         Some(child)
     }
@@ -269,17 +326,17 @@ impl<E> Core<E> {
                 break;
             }
             for (id, place) in newest {
-                let child = self.children.borrow_mut().try_remove(place as usize);
+                let child = self.children.borrow_mut().remove(place);
                 self.drop_last(Some(id), child);
             }
         }
         // Outside the run there is no tree to ask for the order.
         loop {
-            let rest = std::mem::take(&mut *self.children.borrow_mut());
+            let rest = std::mem::take(&mut *self.children.borrow_mut()).into_rest();
             if rest.is_empty() {
                 break;
             }
-            for (_, child) in rest.into_iter().rev() {
+            for child in rest.into_iter().rev() {
                 self.drop_last(None, Some(child));
             }
         }

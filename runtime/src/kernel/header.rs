@@ -328,6 +328,11 @@ impl Header {
         self.location.get().filter(|_| matches!(self.kind.get(), Kind::Task | Kind::Nursery))
     }
 
+    /// Gives a task a name that was made at run time, which counts instead of the other one.
+    pub(super) fn rename(&self, name: String) {
+        self.with_details(|details| details.name = Some(name));
+    }
+
     /// Sets how many clones of this node's waker foreign code keeps.
     pub(super) fn set_foreign_clones(&self, count: u32) {
         self.set(Flag::EXTRA, true);

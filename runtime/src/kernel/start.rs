@@ -4,6 +4,7 @@
 //! there to the real nursery at the moment it is called; the task's future follows when the call is polled next,
 //! which is at once if the task itself called `started`.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::fmt;
@@ -184,7 +185,14 @@ impl<'scope, V, E> Start<'scope, V, E> {
         let Birth { child, name, location, .. } = birth;
         let (call, task) = run.change(|tree, effects| {
             let call = tree.insert_nursery(run.current(), location, Some(self.core.id));
-            let task = tree.insert_task(call, name, location, effects);
+            let task = match name {
+                Cow::Borrowed(name) => tree.insert_task(call, name, location, effects),
+                Cow::Owned(name) => {
+                    let task = tree.insert_task(call, "", location, effects);
+                    task.rename(name);
+                    task
+                }
+            };
             (tree.id(call), tree.id(task))
         });
         self.core.starting.set(self.core.starting.get() + 1);

@@ -33,9 +33,9 @@ enum Effect {
 
 impl Effects {
     #[inline]
-    pub(crate) fn run(self) {
+    pub(crate) fn run(&mut self) {
         if !self.0.is_empty() {
-            self.run_all();
+            Self::run_all(std::mem::take(&mut self.0));
         }
     }
 
@@ -45,8 +45,8 @@ impl Effects {
     }
 
     #[cold]
-    fn run_all(self) {
-        for effect in self.0 {
+    fn run_all(effects: Vec<Effect>) {
+        for effect in effects {
             match effect {
                 Effect::Wake(waker) => waker.wake_by_ref(),
                 Effect::Abort(abort) => abort(),
@@ -145,16 +145,13 @@ impl Tree {
     pub(crate) fn insert_task(
         &self,
         nursery: Node,
-        name: Cow<'static, str>,
+        name: &'static str,
         location: &'static Location<'static>,
         effects: &mut Effects,
     ) -> Node {
         let node = self.insert(nursery, Kind::Task);
         self.tasks.set(self.tasks.get() + 1);
-        match name {
-            Cow::Borrowed(name) => node.name.set(name),
-            Cow::Owned(name) => node.with_details(|details| details.name = Some(name)),
-        }
+        node.name.set(name);
         node.location.set(Some(location));
         self.wake_node(node, effects);
         node
