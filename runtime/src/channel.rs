@@ -6,8 +6,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
 
-use crate::kernel::checkpoint::{checkpoint_if_cancelled, schedule_point};
-use crate::sync::wait_queue::WaitQueue;
+use crate::sync::wait_queue::{Operation, Request, WaitQueue};
 
 /// Opens a channel that holds at most `capacity` values: Trio's `open_memory_channel`.
 ///
@@ -122,6 +121,59 @@ impl<T> Shared<T> {
     }
 }
 
+/// What [`MemorySender::send`] asks of the channel: it gets its value back if there is no receiver.
+struct Send<'a, T>(&'a Shared<T>);
+
+impl<T> Request for Send<'_, T> {
+    type Payload = T;
+    type Grant = Result<(), T>;
+
+    fn queue(&self) -> &WaitQueue<T, Result<(), T>> {
+        &self.0.sending
+    }
+
+    #[inline]
+    fn attempt(&self, value: &mut Option<T>) -> Option<Result<(), T>> {
+        match self.0.try_send(value.take()?) {
+            Ok(()) => Some(Ok(())),
+            Err(TrySendError::Broken(value)) => Some(Err(value)),
+            Err(TrySendError::WouldBlock(back)) => {
+                *value = Some(back);
+                None
+            }
+        }
+    }
+
+    fn give_back(&self, _sent: Result<(), T>) {}
+}
+
+/// What [`MemoryReceiver::receive`] asks of the channel.
+struct Receive<'a, T>(&'a Shared<T>);
+
+impl<T> Request for Receive<'_, T> {
+    type Payload = ();
+    type Grant = Result<T, EndOfChannel>;
+
+    fn queue(&self) -> &WaitQueue<(), Result<T, EndOfChannel>> {
+        &self.0.receiving
+    }
+
+    #[inline]
+    fn attempt(&self, _payload: &mut Option<()>) -> Option<Result<T, EndOfChannel>> {
+        match self.0.try_receive() {
+            Ok(value) => Some(Ok(value)),
+            Err(TryReceiveError::EndOfChannel) => Some(Err(EndOfChannel)),
+            Err(TryReceiveError::WouldBlock) => None,
+        }
+    }
+
+    fn give_back(&self, received: Result<T, EndOfChannel>) {
+        if let Ok(value) = received {
+            self.0.give_back(value);
+        }
+    }
+}
+
 /// A snapshot of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -156,29 +208,7 @@ impl<T> MemorySender<T> {
     ///
     /// [`SendError`] with the value if there is no receiver any more.
     pub async fn send(&self, value: T) -> Result<(), SendError<T>> {
-        checkpoint_if_cancelled().await;
-        match self.shared.try_send(value) {
-            Ok(()) => {
-                schedule_point().await;
-                Ok(())
-            }
-            Err(TrySendError::Broken(value)) => {
-                schedule_point().await;
-                Err(SendError(value))
-            }
-            Err(TrySendError::WouldBlock(value)) => {
-                let shared = &*self.shared;
-                let retry = |value: &mut Option<T>| match shared.try_send(value.take()?) {
-                    Ok(()) => Some(Ok(())),
-                    Err(TrySendError::Broken(value)) => Some(Err(value)),
-                    Err(TrySendError::WouldBlock(back)) => {
-                        *value = Some(back);
-                        None
-                    }
-                };
-                shared.sending.wait(value, retry, drop).await.map_err(SendError)
-            }
-        }
+        Operation::new(Send(&self.shared), value).await.map_err(SendError)
     }
 
     /// Sends a value if there is room for it or a receiver waits. Not a checkpoint.
@@ -228,20 +258,6 @@ pub struct MemoryReceiver<T> {
     shared: Rc<Shared<T>>,
 }
 
-/// A value that was taken from a channel and is on its way; put back if it does not arrive.
-struct Parcel<'a, T> {
-    shared: &'a Shared<T>,
-    value: Option<T>,
-}
-
-impl<T> Drop for Parcel<'_, T> {
-    fn drop(&mut self) {
-        if let Some(value) = self.value.take() {
-            self.shared.give_back(value);
-        }
-    }
-}
-
 impl<T> MemoryReceiver<T> {
     /// Receives the oldest value, waiting until there is one.
     ///
@@ -251,32 +267,7 @@ impl<T> MemoryReceiver<T> {
     ///
     /// [`EndOfChannel`] if the channel is empty and has no sender any more.
     pub async fn receive(&self) -> Result<T, EndOfChannel> {
-        checkpoint_if_cancelled().await;
-        let shared = &*self.shared;
-        match shared.try_receive() {
-            Ok(value) => {
-                let mut parcel = Parcel { shared, value: Some(value) };
-                schedule_point().await;
-                parcel.value.take().ok_or(EndOfChannel)
-            }
-            Err(TryReceiveError::EndOfChannel) => {
-                schedule_point().await;
-                Err(EndOfChannel)
-            }
-            Err(TryReceiveError::WouldBlock) => {
-                let retry = |_: &mut Option<()>| match shared.try_receive() {
-                    Ok(value) => Some(Ok(value)),
-                    Err(TryReceiveError::EndOfChannel) => Some(Err(EndOfChannel)),
-                    Err(TryReceiveError::WouldBlock) => None,
-                };
-                let give_back = |grant: Result<T, EndOfChannel>| {
-                    if let Ok(value) = grant {
-                        shared.give_back(value);
-                    }
-                };
-                shared.receiving.wait((), retry, give_back).await
-            }
-        }
+        Operation::new(Receive(&self.shared), ()).await
     }
 
     /// Receives the oldest value if there is one. Not a checkpoint.

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 
-use super::wait_queue::WaitQueue;
+use super::wait_queue::{Operation, Request, WaitQueue};
 use crate::kernel::checkpoint::free_checkpoint;
 
 /// Something that happens once, and that any number of tasks can wait for: Trio's `Event`.
@@ -61,9 +61,24 @@ impl Event {
         if self.is_set() {
             free_checkpoint().await;
         } else {
-            self.waiters.wait((), |_| self.is_set().then_some(()), |()| ()).await;
+            Operation::new(self, ()).await;
         }
     }
+}
+
+impl Request for &Event {
+    type Payload = ();
+    type Grant = ();
+
+    fn queue(&self) -> &WaitQueue<(), ()> {
+        &self.waiters
+    }
+
+    fn attempt(&self, _payload: &mut Option<()>) -> Option<()> {
+        self.is_set().then_some(())
+    }
+
+    fn give_back(&self, _grant: ()) {}
 }
 
 impl fmt::Debug for Event {

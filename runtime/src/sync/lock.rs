@@ -4,8 +4,7 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-use super::wait_queue::WaitQueue;
-use crate::kernel::checkpoint::{checkpoint_if_cancelled, schedule_point};
+use super::wait_queue::{Operation, Request, WaitQueue};
 
 /// An operation could not complete without waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,12 +70,7 @@ impl<T> Lock<T> {
     /// A checkpoint, also if the lock is free. Cancelling the wait leaves the queue; a lock that was handed over
     /// already goes to the next.
     pub async fn lock(&self) -> LockGuard<'_, T> {
-        checkpoint_if_cancelled().await;
-        if let Ok(guard) = self.try_lock() {
-            schedule_point().await;
-            return guard;
-        }
-        self.waiters.wait((), |_| self.take(), |()| self.release()).await;
+        Operation::new(self, ()).await;
         self.guard()
     }
 
@@ -116,6 +110,23 @@ impl<T> Lock<T> {
         if !self.waiters.hand_off(|()| ()) {
             self.locked.set(false);
         }
+    }
+}
+
+impl<T> Request for &Lock<T> {
+    type Payload = ();
+    type Grant = ();
+
+    fn queue(&self) -> &WaitQueue<(), ()> {
+        &self.waiters
+    }
+
+    fn attempt(&self, _payload: &mut Option<()>) -> Option<()> {
+        self.take()
+    }
+
+    fn give_back(&self, _grant: ()) {
+        self.release();
     }
 }
 

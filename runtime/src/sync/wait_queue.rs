@@ -1,4 +1,4 @@
-//! The fair wait queue that locks, events and channels are made of.
+//! The fair wait queue that locks, events and channels are made of, and the operation that waits in one.
 //!
 //! Waiters leave in the order in which they came. What they wait for is handed to them directly, so nobody can
 //! overtake a waiter between its wake-up and its next step. A hand-off passes over waiters that are effectively
@@ -9,49 +9,61 @@ use std::cell::RefCell;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use slab::Slab;
-
+use crate::kernel::checkpoint::{Hold, yield_now};
 use crate::kernel::context;
 use crate::kernel::header::NodeId;
 use crate::kernel::run::{Run, wrong_run};
 use crate::kernel::waker::StoredWaker;
 
 /// "Nobody" in the links between waiters.
-const NOBODY: usize = usize::MAX;
+const NOBODY: u32 = u32::MAX;
 
-/// A queue of waiters that bring an `P` with them and get a `G`.
+/// A queue of waiters that bring a `P` with them and get a `G`.
 pub(crate) struct WaitQueue<P, G>(RefCell<Queue<P, G>>);
 
 struct Queue<P, G> {
-    waiters: Slab<Waiter<P, G>>,
-    first: usize,
-    last: usize,
+    /// Places of waiters, in use and free. A place is filled where it is, since a waiter is too large to be moved about.
+    places: Vec<Waiter<P, G>>,
+    /// The first free place; the others follow by `next`.
+    free: u32,
+    first: u32,
+    last: u32,
+    /// How many wait, cancelled ones that have not left yet included.
+    waiting: usize,
 }
 
 struct Waiter<P, G> {
-    node: NodeId,
+    /// `None`: the place is free.
+    node: Option<NodeId>,
     waker: StoredWaker,
     /// Taken when the grant is given.
     payload: Option<P>,
     grant: Option<G>,
     queued: bool,
-    previous: usize,
-    next: usize,
+    previous: u32,
+    next: u32,
 }
 
 impl<P, G> WaitQueue<P, G> {
     pub(crate) const fn new() -> Self {
-        Self(RefCell::new(Queue { waiters: Slab::new(), first: NOBODY, last: NOBODY }))
+        let (free, first, last) = (NOBODY, NOBODY, NOBODY);
+        Self(RefCell::new(Queue { places: Vec::new(), free, first, last, waiting: 0 }))
     }
 
     /// Gives the first waiter in the queue what `grant` makes of its payload; false if nobody waits.
+    #[inline]
     pub(crate) fn hand_off(&self, grant: impl FnOnce(P) -> G) -> bool {
         let waker = {
             let mut queue = self.0.borrow_mut();
+            if queue.first == NOBODY {
+                return false;
+            }
             let Some(waiter) = queue.take_first() else { return false };
             let Some(payload) = waiter.payload.take() else { return false };
             waiter.grant = Some(grant(payload));
-            std::mem::take(&mut waiter.waker)
+            let waker = std::mem::take(&mut waiter.waker);
+            queue.waiting -= 1;
+            waker
         };
         waker.wake();
         true
@@ -59,36 +71,52 @@ impl<P, G> WaitQueue<P, G> {
 
     /// How many wait, cancelled ones that have not left yet included.
     pub(crate) fn len(&self) -> usize {
-        self.0.borrow().waiters.iter().filter(|(_, waiter)| waiter.grant.is_none()).count()
-    }
-
-    /// Waits for a grant. `retry` is asked when a waiter that was passed over queues up again: it gives the grant if
-    /// there is one to be had at once. `give_back` gets a grant that was dropped unused.
-    pub(crate) fn wait<R, B>(&self, payload: P, retry: R, give_back: B) -> Wait<'_, P, G, R, B>
-    where
-        R: Fn(&mut Option<P>) -> Option<G>,
-        B: Fn(G),
-    {
-        Wait { queue: self, payload: Some(payload), place: None, retry, give_back }
+        self.0.borrow().waiting
     }
 }
 
 impl<P, G> Queue<P, G> {
-    fn push(&mut self, key: usize) {
-        let last = std::mem::replace(&mut self.last, key);
-        if last == NOBODY {
-            self.first = key;
-        } else {
-            self.waiters[last].next = key;
+    /// Puts a waiter at the end of the queue; gives its place.
+    #[inline]
+    fn enter(&mut self, node: NodeId, waker: StoredWaker, payload: Option<P>) -> u32 {
+        if self.free == NOBODY {
+            self.add_place();
         }
-        let waiter = &mut self.waiters[key];
+        let place = self.free;
+        let waiter = &mut self.places[place as usize];
+        self.free = waiter.next;
+        waiter.node = Some(node);
+        waiter.waker = waker;
+        waiter.payload = payload;
+        self.waiting += 1;
+        self.push(place);
+        place
+    }
+
+    fn add_place(&mut self) {
+        self.free = u32::try_from(self.places.len()).ok().filter(|&place| place != NOBODY).expect("too many waiters");
+        let waker = StoredWaker::None;
+        let (payload, grant, queued) = (None, None, false);
+        self.places.push(Waiter { node: None, waker, payload, grant, queued, previous: NOBODY, next: NOBODY });
+    }
+
+    #[inline]
+    fn push(&mut self, place: u32) {
+        let last = std::mem::replace(&mut self.last, place);
+        if last == NOBODY {
+            self.first = place;
+        } else {
+            self.places[last as usize].next = place;
+        }
+        let waiter = &mut self.places[place as usize];
         waiter.queued = true;
         waiter.previous = last;
         waiter.next = NOBODY;
     }
 
-    fn unlink(&mut self, key: usize) {
-        let waiter = &mut self.waiters[key];
+    #[inline]
+    fn unlink(&mut self, place: u32) {
+        let waiter = &mut self.places[place as usize];
         if !std::mem::take(&mut waiter.queued) {
             return;
         }
@@ -96,12 +124,12 @@ impl<P, G> Queue<P, G> {
         if previous == NOBODY {
             self.first = next;
         } else {
-            self.waiters[previous].next = next;
+            self.places[previous as usize].next = next;
         }
         if next == NOBODY {
             self.last = previous;
         } else {
-            self.waiters[next].previous = previous;
+            self.places[next as usize].previous = previous;
         }
     }
 
@@ -109,125 +137,181 @@ impl<P, G> Queue<P, G> {
     #[inline]
     fn take_first(&mut self) -> Option<&mut Waiter<P, G>> {
         while self.first != NOBODY {
-            let key = self.first;
-            self.unlink(key);
-            let node = self.waiters[key].node;
-            if context::try_with(|run| run.tree.is_effective(node)) != Some(true) {
-                return self.waiters.get_mut(key);
+            let place = self.first;
+            self.unlink(place);
+            let node = self.places[place as usize].node;
+            let cancelled = context::try_with(|run| node.is_some_and(|node| run.tree.is_effective(node)));
+            if cancelled != Some(true) {
+                return self.places.get_mut(place as usize);
             }
         }
         None
     }
-}
 
-/// A wait in a [`WaitQueue`].
-pub(crate) struct Wait<'a, P, G, R, B: Fn(G)> {
-    queue: &'a WaitQueue<P, G>,
-    payload: Option<P>,
-    place: Option<Place>,
-    retry: R,
-    give_back: B,
-}
-
-/// Where a wait stands in its queue.
-#[derive(Clone, Copy)]
-struct Place {
-    key: usize,
-    run: u64,
-}
-
-impl<P, G, R, B: Fn(G)> Unpin for Wait<'_, P, G, R, B> {}
-
-impl<P, G, R, B> Wait<'_, P, G, R, B>
-where
-    R: Fn(&mut Option<P>) -> Option<G>,
-    B: Fn(G),
-{
-    fn poll_in(&mut self, run: &Run, context: &Context<'_>) -> Poll<G> {
-        let node = run.current_id();
-        let Some(place) = self.place else {
-            let waker = StoredWaker::new(context.waker());
-            let mut queue = self.queue.0.borrow_mut();
-            let key = queue.waiters.insert(Waiter {
-                node,
-                waker,
-                payload: self.payload.take(),
-                grant: None,
-                queued: false,
-                previous: NOBODY,
-                next: NOBODY,
-            });
-            queue.push(key);
-            self.place = Some(Place { key, run: run.opened.run });
-            return Poll::Pending;
-        };
-        if place.run != run.opened.run {
-            wrong_run("wait");
+    /// Frees a waiter's place. Gives what was left there, to be dropped when nothing is borrowed, and the grant.
+    #[inline]
+    fn leave(&mut self, place: u32) -> (Option<G>, Option<P>, StoredWaker) {
+        self.unlink(place);
+        let free = std::mem::replace(&mut self.free, place);
+        let waiter = &mut self.places[place as usize];
+        waiter.node = None;
+        waiter.next = free;
+        let grant = waiter.grant.take();
+        let rest = (waiter.payload.take(), std::mem::take(&mut waiter.waker));
+        if grant.is_none() {
+            self.waiting -= 1;
         }
-        let key = place.key;
+        (grant, rest.0, rest.1)
+    }
+}
+
+/// What an operation asks of its primitive.
+pub(crate) trait Request {
+    /// What a waiter brings with it.
+    type Payload;
+    /// What the operation gets.
+    type Grant;
+
+    /// Where it waits.
+    fn queue(&self) -> &WaitQueue<Self::Payload, Self::Grant>;
+
+    /// Does it at once, if that is possible; takes the payload then.
+    fn attempt(&self, payload: &mut Option<Self::Payload>) -> Option<Self::Grant>;
+
+    /// Takes back a grant that was dropped unused.
+    fn give_back(&self, grant: Self::Grant);
+}
+
+/// An operation: a checkpoint that does what it was made for at once, or waits until it is granted.
+///
+/// Cancelled on entry, it does nothing; granted, it completes whatever comes.
+pub(crate) struct Operation<R: Request> {
+    request: R,
+    payload: Option<R::Payload>,
+    stage: Stage<R::Grant>,
+}
+
+enum Stage<G> {
+    Fresh,
+    /// In the queue, at a place of its own, in the run with this number.
+    Waiting { place: u32, run: u64 },
+    /// It has its grant, and lets the others take a step before it completes.
+    Yielding { grant: Option<G>, hold: Hold },
+    Over,
+}
+
+impl<R: Request> Operation<R> {
+    #[inline]
+    pub(crate) const fn new(request: R, payload: R::Payload) -> Self {
+        Self { request, payload: Some(payload), stage: Stage::Fresh }
+    }
+
+    #[inline]
+    fn begin(&mut self, run: &Run, context: &Context<'_>) -> Poll<R::Grant> {
+        if run.is_cancelled_here() {
+            run.park_cancelled(context);
+            return Poll::Pending;
+        }
+        if let Some(grant) = self.request.attempt(&mut self.payload) {
+            if run.take_budget() {
+                self.stage = Stage::Over;
+                return Poll::Ready(grant);
+            }
+            let mut hold = Hold::default();
+            hold.take(run);
+            self.stage = Stage::Yielding { grant: Some(grant), hold };
+            yield_now(run, context);
+            return Poll::Pending;
+        }
+        let waker = StoredWaker::new(context.waker());
+        let node = run.current_id();
+        let place = self.request.queue().0.borrow_mut().enter(node, waker, self.payload.take());
+        self.stage = Stage::Waiting { place, run: run.opened.run };
+        Poll::Pending
+    }
+
+    #[inline]
+    fn wait(&mut self, run: &Run, context: &Context<'_>, place: u32) -> Poll<R::Grant> {
+        let node = run.current_id();
         let (queued, known) = {
-            let mut queue = self.queue.0.borrow_mut();
-            let waiter = &mut queue.waiters[key];
+            let mut queue = self.request.queue().0.borrow_mut();
+            let waiter = &mut queue.places[place as usize];
             if waiter.grant.is_some() {
                 drop(queue);
-                return self.leave(key).map_or(Poll::Pending, Poll::Ready);
+                return self.leave(place).map_or(Poll::Pending, Poll::Ready);
             }
-            waiter.node = node;
+            waiter.node = Some(node);
             (waiter.queued, waiter.waker.will_wake(context.waker()))
         };
         if run.is_cancelled_here() {
             run.park_cancelled(context);
         } else if !queued {
-            let mut payload = self.queue.0.borrow_mut().waiters[key].payload.take();
-            if let Some(grant) = (self.retry)(&mut payload) {
-                self.leave(key);
+            let mut payload = self.request.queue().0.borrow_mut().places[place as usize].payload.take();
+            if let Some(grant) = self.request.attempt(&mut payload) {
+                self.leave(place);
                 return Poll::Ready(grant);
             }
-            let mut queue = self.queue.0.borrow_mut();
-            queue.waiters[key].payload = payload;
-            queue.push(key);
+            let mut queue = self.request.queue().0.borrow_mut();
+            queue.places[place as usize].payload = payload;
+            queue.push(place);
         }
         if !known {
             let waker = StoredWaker::new(context.waker());
-            let old = std::mem::replace(&mut self.queue.0.borrow_mut().waiters[key].waker, waker);
+            let old =
+                std::mem::replace(&mut self.request.queue().0.borrow_mut().places[place as usize].waker, waker);
             drop(old);
         }
         Poll::Pending
     }
-}
 
-impl<P, G, R, B: Fn(G)> Wait<'_, P, G, R, B> {
-    /// Takes the waiter out; gives its grant, if it has one that was not used.
-    fn leave(&mut self, key: usize) -> Option<G> {
-        self.place = None;
-        let mut waiter = {
-            let mut queue = self.queue.0.borrow_mut();
-            queue.unlink(key);
-            queue.waiters.remove(key)
-        };
-        // The rest of the waiter (payload, foreign waker) is dropped here, when nothing is borrowed.
-        waiter.grant.take()
+    /// Leaves the queue; gives the grant, if there is one that was not used.
+    #[inline]
+    fn leave(&mut self, place: u32) -> Option<R::Grant> {
+        self.stage = Stage::Over;
+        // The rest (payload, foreign waker) is dropped here, when nothing is borrowed.
+        let (grant, _payload, _waker) = self.request.queue().0.borrow_mut().leave(place);
+        grant
     }
 }
 
-impl<P, G, R, B> Future for Wait<'_, P, G, R, B>
-where
-    R: Fn(&mut Option<P>) -> Option<G>,
-    B: Fn(G),
-{
-    type Output = G;
+impl<R: Request> Unpin for Operation<R> {}
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<G> {
-        context::with(|run| self.poll_in(run, context))
-    }
-}
+impl<R: Request> Future for Operation<R> {
+    type Output = R::Grant;
 
-impl<P, G, R, B: Fn(G)> Drop for Wait<'_, P, G, R, B> {
-    fn drop(&mut self) {
-        if let Some(place) = self.place {
-            if let Some(grant) = self.leave(place.key) {
-                (self.give_back)(grant);
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<R::Grant> {
+        context::with(|run| match &mut self.stage {
+            Stage::Fresh => self.begin(run, context),
+            Stage::Waiting { run: own, .. } if *own != run.opened.run => wrong_run("wait"),
+            Stage::Waiting { place, .. } => {
+                let place = *place;
+                self.wait(run, context, place)
             }
+            Stage::Yielding { grant, hold } => {
+                hold.release();
+                let grant = grant.take();
+                self.stage = Stage::Over;
+                grant.map_or(Poll::Pending, Poll::Ready)
+            }
+            Stage::Over => panic!("an operation was polled after it had completed"),
+        })
+    }
+}
+
+impl<R: Request> Drop for Operation<R> {
+    #[inline]
+    fn drop(&mut self) {
+        let unused = match &mut self.stage {
+            Stage::Fresh | Stage::Over => return,
+            Stage::Waiting { place, .. } => {
+                let place = *place;
+                self.leave(place)
+            }
+            Stage::Yielding { grant, .. } => grant.take(),
+        };
+        if let Some(grant) = unused {
+            self.request.give_back(grant);
         }
     }
 }
