@@ -295,7 +295,7 @@ impl<E> Core<E> {
 
     /// The children that may be dropped without another poll: parked and cancelled, and nothing holds them.
     pub(crate) fn droppable(&self, run: &Run) -> Vec<NodeId> {
-        let may_drop = |node: &Node| !node.is(Flag::QUEUED) && node.may_drop() && node.place.get() != NO_PLACE;
+        let may_drop = |node: &Node| !node.queued.get() && node.may_drop() && node.place.get() != NO_PLACE;
         self.nodes(run).into_iter().filter(may_drop).map(|node| run.tree.id(node)).collect()
     }
 

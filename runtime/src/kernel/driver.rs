@@ -215,12 +215,12 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
     /// Drops, once the nursery has become effectively cancelled, whatever is parked in it and not held.
     fn sweep(&mut self, run: &Run) {
         let body = self.body_node.and_then(|id| run.tree.get(id));
-        if let Some(body) = body.filter(|body| !body.is(Flag::QUEUED) && body.may_drop()) {
+        if let Some(body) = body.filter(|body| !body.queued.get() && body.may_drop()) {
             self.interrupt_body(run, body);
         }
         for id in self.core.droppable(run) {
             // A destructor may have ended or woken others meanwhile.
-            let task = run.tree.get(id).filter(|task| !task.is(Flag::QUEUED) && task.may_drop());
+            let task = run.tree.get(id).filter(|task| !task.queued.get() && task.may_drop());
             if let Some(task) = task {
                 self.core.drop_child(run, task);
             }

@@ -87,26 +87,22 @@ impl Flag {
     pub(crate) const EFFECTIVE: Self = Self(1 << 2);
     /// What was parked in it when a cancellation came is to be dropped, even if the cancellation is taken back.
     pub(crate) const DOOMED: Self = Self(1 << 3);
-    /// In its nursery's ready list.
-    pub(crate) const QUEUED: Self = Self(1 << 4);
-    /// Nursery: its owner has been woken since it was last polled.
-    pub(super) const SIGNALLED: Self = Self(1 << 5);
     /// Nursery: it became effectively cancelled, and has not looked through its children since.
-    pub(crate) const SWEEP: Self = Self(1 << 6);
+    pub(crate) const SWEEP: Self = Self(1 << 4);
     /// What it ran was cancelled, and the code behind it may not run: whoever is above has to drop it.
-    pub(super) const UNWINDING: Self = Self(1 << 7);
+    pub(super) const UNWINDING: Self = Self(1 << 5);
     /// Some node directly below is unwinding.
-    pub(super) const UNWINDING_BELOW: Self = Self(1 << 8);
+    pub(super) const UNWINDING_BELOW: Self = Self(1 << 6);
     /// Holds cancellations off by itself, whatever is below it.
-    pub(super) const GUARDS: Self = Self(1 << 9);
+    pub(super) const GUARDS: Self = Self(1 << 7);
     /// Counted in the parent's `holding_children`.
-    pub(super) const HOLDING: Self = Self(1 << 10);
+    pub(super) const HOLDING: Self = Self(1 << 8);
     /// Task: does not keep its nursery open.
-    pub(crate) const DAEMON: Self = Self(1 << 11);
+    pub(crate) const DAEMON: Self = Self(1 << 9);
     /// Has details, or clones of its waker are counted.
-    const EXTRA: Self = Self(1 << 12);
+    const EXTRA: Self = Self(1 << 10);
     /// Some node is below.
-    pub(super) const PARENT: Self = Self(1 << 13);
+    pub(super) const PARENT: Self = Self(1 << 11);
 
     const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -115,7 +111,7 @@ impl Flag {
     /// Operations in the node are cancelled.
     const STOPPED: Self = Self::EFFECTIVE.or(Self::DOOMED);
     /// What a node has that takes more than unlinking when it is removed.
-    const ENTANGLED: Self = Self::QUEUED.or(Self::UNWINDING).or(Self::HOLDING).or(Self::EXTRA).or(Self::PARENT);
+    const ENTANGLED: Self = Self::UNWINDING.or(Self::HOLDING).or(Self::EXTRA).or(Self::PARENT);
 }
 
 /// One node's state. See [`tree`](super::tree) for how the parts belong together.
@@ -135,6 +131,11 @@ pub(crate) struct Header {
     pub(crate) place: Cell<u32>,
     flags: Cell<u32>,
     pub(crate) kind: Cell<Kind>,
+    /// In its nursery's ready list. (This and the next change at every step, and so are not among the flags: a byte that
+    /// was written can't be read back at once as part of a word.)
+    pub(crate) queued: Cell<bool>,
+    /// Nursery: its owner has been woken since it was last polled.
+    pub(super) signalled: Cell<bool>,
 
     pub(super) first_child: Cell<Option<Node>>,
     /// Nursery: its children that have been woken, in that order.
@@ -185,6 +186,8 @@ impl Header {
             serial: Cell::new(0),
             kind: Cell::new(Kind::Scope),
             flags: Cell::new(0),
+            queued: Cell::new(false),
+            signalled: Cell::new(false),
             parent: Cell::new(None),
             first_child: Cell::new(None),
             next_sibling: Cell::new(None),
@@ -212,6 +215,7 @@ impl Header {
     fn reset(&self) {
         self.serial.set(0);
         self.flags.set(0);
+        self.signalled.set(false);
         self.parent.set(None);
         self.first_child.set(None);
         self.next_sibling.set(None);
@@ -235,6 +239,7 @@ impl Header {
     fn reset_plain(&self) {
         self.serial.set(0);
         self.flags.set(0);
+        self.signalled.set(false);
         self.place.set(NO_PLACE);
         if !self.is_stepped() {
             self.owner.set(None);
@@ -246,7 +251,7 @@ impl Header {
     /// parent and siblings.
     #[inline]
     pub(super) fn is_plain(&self) -> bool {
-        !self.is(Flag::ENTANGLED) && (self.is_stepped() || self.timer.get() == NO_TIMER)
+        !self.is(Flag::ENTANGLED) && !self.queued.get() && (self.is_stepped() || self.timer.get() == NO_TIMER)
     }
 
     /// Whether the node takes steps of its own.

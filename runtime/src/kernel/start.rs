@@ -18,7 +18,7 @@ use super::context;
 use super::core::{Birth, Core};
 use super::driver::{begin_turn, is_unsettled};
 use super::group::TaskError;
-use super::header::{Flag, Node, NodeId};
+use super::header::{Node, NodeId};
 use super::run::{Panic, Run};
 use super::waker::waker;
 
@@ -293,7 +293,7 @@ impl<'scope, V, E> Start<'scope, V, E> {
     /// A task that has just taken its step may have been woken again, which a cancelled one has nothing of.
     fn drop_if_cancelled(&mut self, run: &Run, stepped: bool) {
         let Some(id) = self.task else { return };
-        let parked = |task: &Node| (stepped || !task.is(Flag::QUEUED)) && task.may_drop();
+        let parked = |task: &Node| (stepped || !task.queued.get()) && task.may_drop();
         let Some(task) = run.tree.get(id).filter(parked) else { return };
         self.task = None;
         if let Some(child) = self.child.take() {

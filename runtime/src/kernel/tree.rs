@@ -225,12 +225,12 @@ impl Tree {
     ///
     /// Nodes that are still below it belong to futures that were forgotten; they become roots of their own.
     pub(crate) fn remove(&self, node: Node, effects: &mut Effects) -> Removed {
-        if node.is(Flag::QUEUED) {
+        if node.queued.get() {
             self.unqueue(node);
         }
         self.detach(node, effects);
         while let Some(child) = node.first_child.get() {
-            if child.is(Flag::QUEUED) {
+            if child.queued.get() {
                 self.unqueue(child);
             }
             self.unlink(child);
@@ -261,7 +261,7 @@ impl Tree {
         if node.parent.get() == Some(parent) {
             return;
         }
-        let queued = node.is(Flag::QUEUED);
+        let queued = node.queued.get();
         if queued {
             self.unqueue(node);
         }
@@ -445,7 +445,7 @@ impl Tree {
         };
         matches!(node.kind.get(), Kind::Scope | Kind::Task | Kind::Body | Kind::Finally)
             && node.operation_holds.get() == 0
-            && !poller(node).is(Flag::QUEUED)
+            && !poller(node).queued.get()
             && poller(node) != poller(self.current.get())
             && innermost()
     }
@@ -550,7 +550,7 @@ impl Tree {
     fn wake_up(&self, mut node: Node) -> Option<Rc<Waker>> {
         loop {
             match node.kind.get() {
-                Kind::Task | Kind::Body if !node.is(Flag::QUEUED) => {}
+                Kind::Task | Kind::Body if !node.queued.get() => {}
                 Kind::Root => {
                     self.root_woken.set(true);
                     return None;
@@ -561,7 +561,7 @@ impl Tree {
             // A node without a nursery belongs to a future that was forgotten.
             let nursery = node.parent.get()?;
             self.push_ready(nursery, node);
-            if nursery.replace(Flag::SIGNALLED, true) {
+            if nursery.signalled.replace(true) {
                 return None;
             }
             match nursery.owner.get() {
@@ -574,7 +574,7 @@ impl Tree {
 
     /// Wakes a nursery's owner.
     pub(crate) fn signal(&self, nursery: Node, effects: &mut Effects) {
-        if nursery.replace(Flag::SIGNALLED, true) {
+        if nursery.signalled.replace(true) {
             return;
         }
         match nursery.owner.get() {
@@ -586,7 +586,7 @@ impl Tree {
     /// Begins a poll of a nursery: from now on a wake of one of its children wakes its owner again.
     #[inline]
     pub(crate) fn unsignal(&self, nursery: Node) {
-        nursery.set(Flag::SIGNALLED, false);
+        nursery.signalled.set(false);
     }
 
     pub(crate) fn note_clone(&self, word: Word, change: i32) {
@@ -607,7 +607,7 @@ impl Tree {
 
     #[inline]
     fn push_ready(&self, nursery: Node, node: Node) {
-        node.set(Flag::QUEUED, true);
+        node.queued.set(true);
         node.next_ready.set(None);
         let last = nursery.last_ready.replace(Some(node));
         node.previous_ready.set(last);
@@ -629,13 +629,13 @@ impl Tree {
             None => nursery.last_ready.set(None),
         }
         nursery.ready_len.set(nursery.ready_len.get() - 1);
-        node.set(Flag::QUEUED, false);
+        node.queued.set(false);
         Some(node)
     }
 
     /// Takes a queued node out of its nursery's ready list.
     fn unqueue(&self, node: Node) {
-        node.set(Flag::QUEUED, false);
+        node.queued.set(false);
         let (previous, next) = (node.previous_ready.take(), node.next_ready.take());
         let Some(nursery) = node.parent.get() else { return };
         match previous {
@@ -665,7 +665,7 @@ impl Tree {
 
     /// How many tasks and bodies are in ready lists.
     pub(crate) fn runnable(&self) -> usize {
-        self.arena.iter().filter(|node| node.is(Flag::QUEUED)).count()
+        self.arena.iter().filter(|node| node.queued.get()).count()
     }
 
     /// The children of a node, oldest first.
