@@ -330,7 +330,7 @@ pub(crate) fn is_unsettled(run: &Run, nursery: Node) -> bool {
 
 /// Begins a turn of a nursery: follows its future if that was moved, remembers whom to wake, and gives the
 /// number of ready children.
-#[inline]
+#[inline(always)]
 pub(crate) fn begin_turn(run: &Run, id: NodeId, context: &Context<'_>, what: &str) -> (Node, u32) {
     let nursery = follow(run, id, context, what);
     let tree = &run.tree;

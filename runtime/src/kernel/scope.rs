@@ -192,7 +192,7 @@ impl Place {
 
 /// Follows a scope-like future if it was moved to another place in the tree, and remembers whom to wake when its
 /// cancel status changes.
-#[inline]
+#[inline(always)]
 pub(crate) fn follow(run: &Run, id: NodeId, context: &Context<'_>, what: &str) -> Node {
     let Some(node) = run.tree.get(id) else { wrong_run(what) };
     let waker = context.waker();
