@@ -98,6 +98,8 @@ fn end(last: Option<Piece>, exits: &mut Exits<'_>) -> TokenStream {
     };
     let last = last.print(true, exits);
     match form {
+        // Attributes are for statements, and for the value of a block; so it gets a block of its own.
+        Form::Value if has_attribute(&last) => exits.value(&ours!({ #last })),
         Form::Value => exits.value(&last),
         Form::Item => {
             let value = exits.value(&ours!(()));
@@ -122,6 +124,10 @@ fn end(last: Option<Piece>, exits: &mut Exits<'_>) -> TokenStream {
             }
         }
     }
+}
+
+fn has_attribute(statement: &TokenStream) -> bool {
+    matches!(statement.clone().into_iter().next(), Some(TokenTree::Punct(punct)) if punct.as_char() == '#')
 }
 
 /// Statement by statement: what parses, what would with a semicolon, and what does not.
