@@ -36,7 +36,9 @@ fn a_question_mark_in_every_kind_of_expression() {
             let base = Fields { first: 3, ..Some(Fields { first: 1, second: None })? };
             let third = if let Fields { first: 3, second } = base { second.or(Some(0))? } else { return None };
             let fourth = loop {
-                break Some(7)?;
+                if later(true).await? {
+                    break Some(7)?;
+                }
             };
             let fifth = 'here: {
                 if fourth == 8 {
@@ -45,7 +47,7 @@ fn a_question_mark_in_every_kind_of_expression() {
                 2
             };
             assert_eq!(Some(Some(Some(third)?)?)? + fifth, 2);
-            assert_eq!(async { Some(2) }.await? + (|| Some(2))()?, 4);
+            assert_eq!(async { Some(2) }.await?, 2);
             assert_eq!((Some(1)?..Some(3)?, [Some(0)?; 2], (Some(1)?,)), (1..3, [0, 0], (1,)));
             assert!(Some(1)? < Some(2)? && Some(true)?);
         };
@@ -73,20 +75,20 @@ fn a_question_mark_on_everything_that_has_one() {
         let number = trio::nursery! { |_n| flow? };
         ControlFlow::Continue(number + 1)
     }
-    assert_eq!(drive(flow(ControlFlow::Continue(1))), ControlFlow::Continue(2));
-    assert_eq!(drive(flow(ControlFlow::Break("broken"))), ControlFlow::Break("broken"));
-
     async fn poll(poll: Poll<Result<u32, Oops>>) -> Result<Option<u32>, Oops> {
         let poll = trio::shield!({ poll? });
         Ok(if let Poll::Ready(number) = poll { Some(number) } else { None })
     }
+    async fn next(poll: Poll<Option<Result<u32, Oops>>>) -> Poll<Option<Result<u32, Oops>>> {
+        trio::shield!({ poll? }).map(|next| next.map(Ok))
+    }
+    assert_eq!(drive(flow(ControlFlow::Continue(1))), ControlFlow::Continue(2));
+    assert_eq!(drive(flow(ControlFlow::Break("broken"))), ControlFlow::Break("broken"));
+
     assert_eq!(drive(poll(Poll::Ready(check(0)))), Ok(Some(0)));
     assert_eq!(drive(poll(Poll::Ready(check(1)))), Err(Oops(1)));
     assert_eq!(drive(poll(Poll::Pending)), Ok(None));
 
-    async fn next(poll: Poll<Option<Result<u32, Oops>>>) -> Poll<Option<Result<u32, Oops>>> {
-        trio::shield!({ poll? }).map(|next| next.map(Ok))
-    }
     assert_eq!(drive(next(Poll::Ready(Some(check(0))))), Poll::Ready(Some(Ok(0))));
     assert_eq!(drive(next(Poll::Ready(Some(check(1))))), Poll::Ready(Some(Err(Oops(1)))));
     assert_eq!(drive(next(Poll::Ready(None))), Poll::Ready(None));
@@ -131,7 +133,7 @@ fn statements_in_a_shield_without_braces() {
         trio::shield! { while sum < 10 { sum += 1; trio::checkpoint().await; } }
         let one = trio::shield! { if sum > 5 { trio::checkpoint().await; 1 } else { return None } };
         let two = trio::shield! { match sum { 0 => return None, _ => 2 } };
-        let three = trio::shield! { loop { trio::checkpoint().await; break 3; } };
+        let three = trio::shield! { loop { trio::checkpoint().await; if sum > 0 { break 3; } } };
         let four = trio::shield! { 'here: { if three == 3 { break 'here 4; } 5 } };
         Some(sum + one + two + three + four)
     }
@@ -185,9 +187,12 @@ fn fragments_of_a_macro_of_ones_own() {
         let mut sum = fragments!(expr non_zero(number)? + 1);
         sum += fragments!(block { non_zero(number)? })?;
         sum += fragments!(body { if number == 9 { return Some(99); } 4 });
-        'outer: loop {
+        'outer: for turn in 0.. {
             loop {
-                fragments!(label 'outer sum > 0);
+                fragments!(label 'outer turn > 1);
+                if turn < 2 {
+                    break;
+                }
             }
         }
         sum += fragments!(ident n n.start_soon(trio::checkpoint()); non_zero(number)?);
