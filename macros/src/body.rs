@@ -28,7 +28,7 @@ pub(crate) fn rewrite(body: TokenStream, exits: &mut Exits<'_>) -> TokenStream {
         Err(_) => split(complete(body)),
     };
     let last = pieces.pop();
-    let mut output: TokenStream = pieces.into_iter().map(|piece| piece.print(exits)).collect();
+    let mut output: TokenStream = pieces.into_iter().map(|piece| piece.print(false, exits)).collect();
     output.extend(end(last, exits));
     without_missing(output)
 }
@@ -45,19 +45,34 @@ enum Piece {
 }
 
 impl Piece {
-    fn print(self, exits: &mut Exits<'_>) -> TokenStream {
-        match self {
+    /// `is_end`: the value of the body is that of this piece.
+    fn print(self, is_end: bool, exits: &mut Exits<'_>) -> TokenStream {
+        let is_unit = self.is_unit();
+        let output = match self {
             Self::Statement(mut statement) => {
+                if is_end {
+                    tail::convert(&mut statement);
+                }
                 exits.visit_stmt_mut(&mut statement);
-                statement.into_token_stream()
+                return statement.into_token_stream();
             }
             Self::Unended(mut output, mut expr, behind) => {
                 exits.visit_expr_mut(&mut expr);
                 expr.to_tokens(&mut output);
-                output.extend(behind.map(|behind| behind.print(exits)));
+                output.extend(behind.map(|behind| behind.print(is_end && !is_unit, exits)));
                 output
             }
-            Self::Raw(tokens) => raw(tokens, exits),
+            Self::Raw(tokens) => raw(tokens, is_end && !is_unit, exits),
+        };
+        if is_end && is_unit { tail::converted(&output) } else { output }
+    }
+
+    /// Whether it ends in a statement without a value.
+    fn is_unit(&self) -> bool {
+        match self {
+            Self::Statement(statement) => tail::is_unit(statement),
+            Self::Unended(_, _, behind) => behind.as_ref().is_some_and(|behind| behind.is_unit()),
+            Self::Raw(tokens) => matches!(tokens.last(), Some(TokenTree::Punct(punct)) if punct.as_char() == ';'),
         }
     }
 }
@@ -81,8 +96,10 @@ fn end(last: Option<Piece>, exits: &mut Exits<'_>) -> TokenStream {
         Piece::Statement(statement) => (tail::form(statement), true),
         Piece::Unended(..) | Piece::Raw(_) => (Form::Uncertain, false),
     };
-    let last = last.print(exits);
+    let last = last.print(true, exits);
     match form {
+        // Attributes are for statements, and for the value of a block; so it gets a block of its own.
+        Form::Value if has_attribute(&last) => exits.value(&ours!({ #last })),
         Form::Value => exits.value(&last),
         Form::Item => {
             let value = exits.value(&ours!(()));
@@ -107,6 +124,10 @@ fn end(last: Option<Piece>, exits: &mut Exits<'_>) -> TokenStream {
             }
         }
     }
+}
+
+fn has_attribute(statement: &TokenStream) -> bool {
+    matches!(statement.clone().into_iter().next(), Some(TokenTree::Punct(punct)) if punct.as_char() == '#')
 }
 
 /// Statement by statement: what parses, what would with a semicolon, and what does not.
@@ -186,23 +207,26 @@ fn piece(input: ParseStream<'_>) -> syn::Result<Vec<TokenTree>> {
 }
 
 /// Hands tokens on, but treats the blocks among them as bodies of their own.
-fn raw(piece: Vec<TokenTree>, exits: &mut Exits<'_>) -> TokenStream {
+fn raw(piece: Vec<TokenTree>, is_end: bool, exits: &mut Exits<'_>) -> TokenStream {
     let mut output = TokenStream::new();
-    let mut in_loop = false;
+    let (mut in_loop, mut in_match) = (false, false);
     let mut before: Option<TokenTree> = None;
     for tree in piece {
         let handed_on = match &tree {
             TokenTree::Group(group) if belongs_to_body(before.as_ref()) => {
                 let stream = group.stream();
                 let stream = match group.delimiter() {
-                    Delimiter::Brace if in_loop => exits.inside(None, true, |exits| inner(stream, exits)),
-                    Delimiter::Brace => inner(stream, exits),
+                    Delimiter::Brace if in_loop => exits.inside(None, true, |exits| inner(stream, Ends::None, exits)),
+                    Delimiter::Brace if is_end && in_match => inner(stream, Ends::All, exits),
+                    Delimiter::Brace if is_end => inner(stream, Ends::Last, exits),
+                    Delimiter::Brace => inner(stream, Ends::None, exits),
                     _ => list(stream, exits),
                 };
                 rebuilt(group, stream).into()
             }
             other => {
                 in_loop |= is_ident(other, &["for", "while", "loop"]);
+                in_match |= is_ident(other, &["match"]);
                 other.clone()
             }
         };
@@ -212,9 +236,20 @@ fn raw(piece: Vec<TokenTree>, exits: &mut Exits<'_>) -> TokenStream {
     output
 }
 
+/// Which of the pieces in a pair of braces the body can have its value from: in those of a `match`, that is every arm.
+#[derive(Clone, Copy, PartialEq)]
+enum Ends {
+    None,
+    Last,
+    All,
+}
+
 /// A block inside tokens that do not parse.
-fn inner(stream: TokenStream, exits: &mut Exits<'_>) -> TokenStream {
-    split(stream).into_iter().map(|piece| piece.print(exits)).collect()
+fn inner(stream: TokenStream, ends: Ends, exits: &mut Exits<'_>) -> TokenStream {
+    let pieces = split(stream);
+    let last = pieces.len().saturating_sub(1);
+    let is_end = |index| ends == Ends::All || (ends == Ends::Last && index == last);
+    pieces.into_iter().enumerate().map(|(index, piece)| piece.print(is_end(index), exits)).collect()
 }
 
 /// Whether a group is evaluated where it stands: not after `async`, `move`, a closure's bar or a macro's mark.
@@ -233,7 +268,7 @@ fn list(stream: TokenStream, exits: &mut Exits<'_>) -> TokenStream {
             arguments.iter_mut().for_each(|argument| exits.visit_expr_mut(argument));
             arguments.into_token_stream()
         }
-        Err(_) => raw(stream.into_iter().collect(), exits),
+        Err(_) => raw(stream.into_iter().collect(), false, exits),
     }
 }
 

@@ -6,6 +6,7 @@
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote_spanned};
+use syn::parse::Parser;
 use syn::punctuated::Punctuated;
 use syn::visit_mut::{self, VisitMut};
 use syn::{Attribute, Block, Expr, Item, Label, Lifetime, Macro, Pat, Path, Stmt, Token, Type};
@@ -246,6 +247,24 @@ impl<'a> Exits<'a> {
         } else if let Ok(mut arguments) = mac.parse_body_with(repeat) {
             arguments.iter_mut().for_each(|argument| self.visit_expr_mut(argument));
             mac.tokens = arguments.to_token_stream();
+        } else {
+            // Some are expressions, others are not: `matches!(read()?, Some(ref text))`.
+            let trees: Vec<TokenTree> = std::mem::take(&mut mac.tokens).into_iter().collect();
+            let pieces =
+                trees.split_inclusive(|tree| matches!(tree, TokenTree::Punct(punct) if punct.as_char() == ','));
+            mac.tokens = pieces.map(|piece| self.argument(piece)).collect();
+        }
+    }
+
+    /// One argument among some that are not expressions, perhaps with a comma behind it.
+    fn argument(&mut self, piece: &[TokenTree]) -> TokenStream {
+        let tokens: TokenStream = piece.iter().cloned().collect();
+        match Punctuated::<Expr, Token![,]>::parse_terminated.parse2(tokens.clone()) {
+            Ok(mut argument) => {
+                argument.iter_mut().for_each(|argument| self.visit_expr_mut(argument));
+                argument.into_token_stream()
+            }
+            Err(_) => tokens,
         }
     }
 }

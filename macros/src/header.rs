@@ -3,9 +3,10 @@
 //! The body stays tokens here. Only the header is syntax of ours, so only the header is parsed.
 
 use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
-use quote::ToTokens;
+use quote::{ToTokens, TokenStreamExt};
+use syn::parse::discouraged::Speculative;
 use syn::parse::{ParseStream, Parser};
-use syn::{Expr, Pat, PatType, Token, Type};
+use syn::{Attribute, Expr, Pat, PatType, Token, Type};
 
 use crate::errors::Errors;
 use crate::kind::Kind;
@@ -20,14 +21,27 @@ pub(crate) struct Call {
     /// `move`, when the body is to own what it uses.
     pub(crate) capture: Option<Token![move]>,
 
-    /// The patterns between the bars: the nursery, then the scope's handle.
-    pub(crate) parameters: Vec<Pat>,
+    /// What stands between the bars: the nursery, then the scope's handle.
+    pub(crate) parameters: Vec<Parameter>,
 
     /// The type after `->`, in `try_nursery!` only.
     pub(crate) result: Option<Type>,
 
     /// The statements of the body, without braces around them.
     pub(crate) body: TokenStream,
+}
+
+/// `n`, `_`, `n: &Nursery<'_, '_>`, `#[expect(unused)] n`
+pub(crate) struct Parameter {
+    attrs: Vec<Attribute>,
+    pub(crate) pat: Pat,
+}
+
+impl ToTokens for Parameter {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        tokens.append_all(&self.attrs);
+        self.pat.to_tokens(tokens);
+    }
 }
 
 impl Call {
@@ -93,7 +107,7 @@ impl Header<'_> {
         Ok(())
     }
 
-    fn parameters(&mut self, input: ParseStream<'_>) -> syn::Result<Vec<Pat>> {
+    fn parameters(&mut self, input: ParseStream<'_>) -> syn::Result<Vec<Parameter>> {
         let (kind, usage) = (self.kind, self.kind.usage());
         let subject = if kind == Kind::CancelScope { "scope" } else { "nursery" };
         if let Some(bars) = input.parse::<Option<Token![||]>>()? {
@@ -110,9 +124,15 @@ impl Header<'_> {
         let bar: Token![|] = input.parse()?;
         let mut parameters = Vec::new();
         while !input.peek(Token![|]) {
-            parameters.push(parameter(input)?);
-            if !input.peek(Token![|]) {
-                input.parse::<Token![,]>()?;
+            if input.is_empty() {
+                return Err(syn::Error::new_spanned(bar, format!("expected a second `|`: `{usage}`")));
+            }
+            let first = next_token(input);
+            let wrong = |_| syn::Error::new_spanned(first, format!("expected the name of the {subject}: `{usage}`"));
+            parameters.push(parameter(input).map_err(wrong)?);
+            if !input.is_empty() && !input.peek(Token![|]) && input.parse::<Option<Token![,]>>()?.is_none() {
+                let found = next_token(input);
+                return Err(syn::Error::new_spanned(found, format!("expected `|` or `,` behind a name: `{usage}`")));
             }
         }
         input.parse::<Token![|]>()?;
@@ -134,10 +154,11 @@ impl Header<'_> {
 
     /// `-> Result<_, MyError>`
     fn result(&mut self, input: ParseStream<'_>) -> syn::Result<Option<Type>> {
-        if input.parse::<Option<Token![->]>>()?.is_none() {
+        let Some(arrow) = input.parse::<Option<Token![->]>>()? else {
             return Ok(None);
-        }
-        let result = input.call(Type::without_plus)?;
+        };
+        let wrong = |_| syn::Error::new_spanned(arrow, "expected a type behind `->`: `-> Result<_, Error>`");
+        let result = input.call(Type::without_plus).map_err(wrong)?;
         match self.kind {
             Kind::TryNursery if matches!(result, Type::Path(_)) => return Ok(Some(result)),
             Kind::TryNursery => {
@@ -171,11 +192,15 @@ impl Header<'_> {
         if input.is_empty() {
             return Err(syn::Error::new(Span::call_site(), format!("expected `{usage}`")));
         }
-        let limit: Expr = input.parse()?;
-        if input.parse::<Option<Token![,]>>()?.is_none() {
-            return Err(syn::Error::new_spanned(limit, format!("expected `{usage}`")));
+        let ahead = input.fork();
+        if let (Ok(limit), Ok(_)) = (ahead.parse(), ahead.parse::<Token![,]>()) {
+            input.advance_to(&ahead);
+            return Ok(limit);
         }
-        Ok(limit)
+        // Without the comma, `limit { … }` looks like a struct.
+        let limit = input.call(Expr::parse_without_eager_brace)?;
+        let message = if input.is_empty() { "expected" } else { "expected `,` and a block behind this:" };
+        Err(syn::Error::new_spanned(limit, format!("{message} `{usage}`")))
     }
 
     /// The body of a macro without a header, which has to be a block.
@@ -191,6 +216,9 @@ impl Header<'_> {
             Some((Prefix::Async(tokens), body)) => {
                 self.errors.at(tokens, NOT_A_FUTURE);
                 Ok((None, body))
+            }
+            None if kind == Kind::Shield && starts_with_move(&rest) => {
+                Err(syn::Error::new_spanned(rest, "`move` goes before braces: `shield!(move { … })`"))
             }
             None if kind == Kind::Shield && is_code(&rest) => Ok((None, rest)),
             None => {
@@ -244,27 +272,41 @@ fn block_of(tokens: &TokenStream) -> Option<(Prefix, TokenStream)> {
 }
 
 /// Whether tokens without braces around them are the inside of a block rather than one future:
-/// more than an expression, or an expression that awaits something itself.
+/// more than an expression, or one that awaits something itself, or that looks like a statement.
 fn is_code(tokens: &TokenStream) -> bool {
     match syn::parse2::<Expr>(tokens.clone()) {
         Ok(Expr::Await(_) | Expr::Try(_)) => true,
+        Ok(Expr::Block(_) | Expr::Unsafe(_) | Expr::If(_) | Expr::Match(_)) => true,
+        Ok(Expr::ForLoop(_) | Expr::While(_) | Expr::Loop(_)) => true,
         Ok(_) => false,
         Err(_) => true,
     }
 }
 
-/// `n`, `_`, `n: &Nursery<'_, '_>`
-fn parameter(input: ParseStream<'_>) -> syn::Result<Pat> {
-    let pat = Pat::parse_single(input)?;
-    let Some(colon_token) = input.parse::<Option<Token![:]>>()? else {
-        return Ok(pat);
-    };
-    let ty = input.parse()?;
-    Ok(Pat::Type(PatType { attrs: Vec::new(), pat: Box::new(pat), colon_token, ty }))
+/// `move foo().await`, but not `move |x| …`, which is a closure.
+fn starts_with_move(tokens: &TokenStream) -> bool {
+    let mut trees = tokens.clone().into_iter();
+    let is_move = matches!(trees.next(), Some(TokenTree::Ident(first)) if first == "move");
+    is_move && !matches!(trees.next(), Some(TokenTree::Punct(punct)) if punct.as_char() == '|')
 }
 
-fn wildcard() -> Pat {
-    Pat::Verbatim(ours!(_))
+fn parameter(input: ParseStream<'_>) -> syn::Result<Parameter> {
+    let attrs = input.call(Attribute::parse_outer)?;
+    if input.peek(Token![self]) {
+        return Err(input.error("a parameter of the block, not of the function"));
+    }
+    let pat = Pat::parse_single(input)?;
+    let Some(colon_token) = input.parse::<Option<Token![:]>>()? else {
+        return Ok(Parameter { attrs, pat });
+    };
+    let ty = input.parse()?;
+    let pat = Pat::Type(PatType { attrs: Vec::new(), pat: Box::new(pat), colon_token, ty });
+    Ok(Parameter { attrs, pat })
+}
+
+/// For a name that is missing.
+fn wildcard() -> Parameter {
+    Parameter { attrs: Vec::new(), pat: Pat::Verbatim(ours!(_)) }
 }
 
 /// The next token, to point at; the macro's name when there is none.

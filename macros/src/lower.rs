@@ -70,7 +70,7 @@ pub(crate) fn block(
     }
 
     let body = match kind {
-        Kind::TryNursery => typed::pin(body, &parameters[0]),
+        Kind::TryNursery => typed::pin(body, &parameters[0].pat),
         _ => body,
     };
     // What rustc says about the closure as a whole is about the nursery's name, or the body.

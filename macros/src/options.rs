@@ -15,8 +15,8 @@ enum Value {
     Crate,
     /// Any expression.
     Expr,
-    /// An integer up to this one.
-    Int(u64),
+    /// An integer from the first of these to the second.
+    Int(u64, u64),
     /// Nothing, `true` or `false`.
     Flag,
     /// `"cancel"` or `"ignore"`.
@@ -30,7 +30,7 @@ pub(crate) struct Known(&'static [(&'static str, Value)]);
 pub(crate) const MAIN: Known = Known(&[
     ("crate", Value::Crate),
     ("clock", Value::Expr),
-    ("seed", Value::Int(u64::MAX)),
+    ("seed", Value::Int(0, u64::MAX)),
     ("instruments", Value::Expr),
     ("ctrl_c", Value::CtrlC),
 ]);
@@ -38,8 +38,8 @@ pub(crate) const MAIN: Known = Known(&[
 pub(crate) const TEST: Known = Known(&[
     ("crate", Value::Crate),
     ("autojump", Value::Flag),
-    ("seed", Value::Int(u64::MAX)),
-    ("schedules", Value::Int(u32::MAX as u64)),
+    ("seed", Value::Int(0, u64::MAX)),
+    ("schedules", Value::Int(1, u32::MAX as u64)),
 ]);
 
 /// The options given, checked.
@@ -148,11 +148,14 @@ fn value(input: ParseStream<'_>, name: &Ident, expected: Value) -> syn::Result<P
         Value::Crate => Ok(Parsed::Tokens(input.call(Path::parse_mod_style).map_err(error)?.to_token_stream())),
         Value::Expr => Ok(Parsed::Tokens(input.parse::<Expr>().map_err(error)?.to_token_stream())),
         Value::Flag => Ok(Parsed::Tokens(input.parse::<LitBool>().map_err(error)?.to_token_stream())),
-        Value::Int(most) => {
+        Value::Int(least, most) => {
             let number: LitInt = input.parse().map_err(error)?;
             match number.base10_parse::<u64>() {
-                Ok(value) if value <= most => Ok(Parsed::Tokens(number.to_token_stream())),
-                _ => Err(syn::Error::new_spanned(&number, format!("option `{name}` is at most {most}"))),
+                Ok(value) if (least..=most).contains(&value) => Ok(Parsed::Tokens(number.to_token_stream())),
+                _ => {
+                    let message = format!("option `{name}` takes an integer from {least} to {most}");
+                    Err(syn::Error::new_spanned(&number, message))
+                }
             }
         }
         Value::CtrlC => {
@@ -171,7 +174,7 @@ impl Value {
         match self {
             Self::Crate => "a path",
             Self::Expr => "an expression",
-            Self::Int(_) => "an integer",
+            Self::Int(..) => "an integer",
             Self::Flag => "`true` or `false`, or nothing",
             Self::CtrlC => "`\"cancel\"` or `\"ignore\"`",
         }
@@ -181,7 +184,7 @@ impl Value {
         match self {
             Self::Crate => "my_crate::trio",
             Self::Expr => "…",
-            Self::Int(_) => "7",
+            Self::Int(..) => "7",
             Self::Flag => "true",
             Self::CtrlC => "\"cancel\"",
         }

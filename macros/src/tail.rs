@@ -6,6 +6,8 @@
 //! Nor is anything called certain that is of type `()`, or that looks like a statement half typed: the
 //! two forms differ before the statement, and an editor is confused when they change while one types.
 
+use proc_macro2::TokenStream;
+use quote::ToTokens;
 use syn::{Block, Expr, ExprPath, Macro, Stmt};
 
 use crate::errors::Errors;
@@ -31,6 +33,56 @@ pub(crate) fn form(statement: &Stmt) -> Form {
         Stmt::Expr(expr, None) if is_certain(expr) => Form::Value,
         Stmt::Macro(tail) if tail.semi_token.is_none() && tail.attrs.is_empty() && is_value(&tail.mac) => Form::Value,
         _ => Form::Uncertain,
+    }
+}
+
+/// Tells rustc in a second way that a block is never passed, wherever the value of the last statement is a block's.
+///
+/// Input: `sleep_forever().await;`
+/// Output: `let () = { sleep_forever().await; };`
+///
+/// rustc knows that such a block has no end, so it can be of any type. But where that type is to be `!`
+/// itself, nothing has to be converted, and what checks the use of variables no longer knows: it
+/// finds a value that is used and was never made (E0381). A conversion to `()` is one it sees.
+pub(crate) fn convert(statement: &mut Stmt) {
+    if is_unit(statement) {
+        if let Ok(converted) = syn::parse2(converted(&statement.to_token_stream())) {
+            *statement = converted;
+        }
+    } else if let Stmt::Expr(expr, None) = statement {
+        convert_blocks(expr);
+    }
+}
+
+/// Statements that end in one of which [`is_unit`] is true, when [`convert`] can't be used because they do not parse.
+pub(crate) fn converted(statements: &TokenStream) -> TokenStream {
+    ours! {
+        #[allow(clippy::diverging_sub_expression)]
+        let () = { #statements };
+    }
+}
+
+/// Whether a block that ends in this statement is of type `()`, if it ends.
+pub(crate) fn is_unit(statement: &Stmt) -> bool {
+    match statement {
+        Stmt::Item(_) | Stmt::Expr(_, None) => false,
+        Stmt::Macro(mac) => mac.semi_token.is_some(),
+        Stmt::Local(_) | Stmt::Expr(_, Some(_)) => true,
+    }
+}
+
+/// The same in the blocks that an expression has its value from.
+fn convert_blocks(expr: &mut Expr) {
+    let in_block = |block: &mut Block| block.stmts.last_mut().into_iter().for_each(convert);
+    match expr {
+        Expr::Block(it) => in_block(&mut it.block),
+        Expr::Unsafe(it) => in_block(&mut it.block),
+        Expr::If(it) => {
+            in_block(&mut it.then_branch);
+            it.else_branch.iter_mut().for_each(|(_, otherwise)| convert_blocks(otherwise));
+        }
+        Expr::Match(it) => it.arms.iter_mut().for_each(|arm| convert_blocks(&mut arm.body)),
+        _ => {}
     }
 }
 

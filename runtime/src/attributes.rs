@@ -110,6 +110,11 @@ impl TestOptions {
 }
 
 /// What a test can return.
+#[diagnostic::on_unimplemented(
+    message = "a test can't return `{Self}`",
+    label = "this is what the test returns",
+    note = "a test returns `()`, a `Result` or an `ExitCode`"
+)]
 pub trait TestOutput {
     /// Whether the test failed by what it returned.
     fn is_failure(&self) -> bool;

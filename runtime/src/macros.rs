@@ -25,6 +25,11 @@
 /// Only what can be seen in the body counts: an exit hidden in another macro's definition
 /// can't be carried out of the block, and does not compile.
 ///
+/// In two things the block is no plain one. A variable declared outside must have its first value before
+/// the block. And rustc does not see that a block never ends: where `{ return 5; };` may be the
+/// last statement of a function with a value, `nursery! { |n| return 5; }` must stand there without
+/// its semicolon, as an expression.
+///
 /// # Forms
 ///
 /// | form | value |

@@ -13,6 +13,7 @@ mod children;
 mod exits;
 mod forms;
 mod nests;
+mod places;
 mod types;
 
 /// Far longer than any test.

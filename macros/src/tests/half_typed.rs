@@ -3,7 +3,7 @@
 use super::*;
 
 /// Bodies with a cursor at `@`.
-const BODIES: [&str; 18] = [
+const BODIES: [&str; 25] = [
     "n.@",
     "num.@;",
     "num.@ next();",
@@ -22,6 +22,13 @@ const BODIES: [&str; 18] = [
     "for a in b { let c = d()?; c.@ e(); }",
     "other::shield!({ let a = b()?; return a.@ });",
     "n.start_soon(async { let a = b()?; a.@ Ok(()) });",
+    "a(); let y = num.@ z + 1;",
+    "num.@ if a { b(); }",
+    "if a { b(); num.@ next(); }",
+    "if a { b(); num.@ } else { c(); }",
+    "if a { num.@; } else { b(); c(); }",
+    "match a { b => { num.@ next(); } c => { d(); } }",
+    "match a { b => c(), d => { e(); if f { num.@ next(); } else { g(); } } _ => { h(); } }",
 ];
 
 /// The input of each block macro around a body.

@@ -1,9 +1,22 @@
 //! Every way out of every block macro, one level deep.
 
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::future::{Either, select};
+
 use super::{HOUR, Oops, check, drive, non_zero};
 
 /// Uses a value, whatever it is.
 fn any<T>(_: T) {}
+
+/// Whether a future is pending after a while. It is dropped then, which no shield prevents.
+fn stuck<T>(future: impl Future<Output = T>) -> bool {
+    drive(async {
+        let patience = pin!(trio::sleep(Duration::from_millis(1)));
+        matches!(select(pin!(future), patience).await, Either::Right(_))
+    })
+}
 
 /// The tests of one block macro: `$open` is what stands before the body, `$value` what makes the
 /// block's value of the macro's.
@@ -180,6 +193,58 @@ macro_rules! exits_of {
             }
 
             #[test]
+            fn a_body_can_end_in_a_statement_that_is_never_passed() {
+                async fn unused() {
+                    any(trio::$mac!($($open)* { trio::checkpoint().await; trio::sleep_forever().await; }));
+                }
+                async fn inferred() {
+                    let value = trio::$mac!($($open)* { let _never = trio::sleep_forever().await; });
+                    any(value);
+                }
+                async fn of_any_type() -> u32 {
+                    $value(trio::$mac!($($open)* { trio::checkpoint().await; trio::sleep_forever().await; }))
+                }
+                async fn never() -> ! {
+                    $value(trio::$mac!($($open)* { trio::sleep_forever().await; }))
+                }
+                async fn in_branches(number: u32) -> ! {
+                    $value(trio::$mac!($($open)* {
+                        match number {
+                            0 => {
+                                trio::checkpoint().await;
+                                trio::sleep_forever().await;
+                            }
+                            1 => trio::sleep_forever().await,
+                            _ => {
+                                if number == 2 {
+                                    trio::sleep_forever().await;
+                                } else {
+                                    panic!("not called with {number}");
+                                }
+                            }
+                        }
+                    }))
+                }
+                async fn nested() {
+                    any(trio::$mac!($($open)* {
+                        any(trio::$mac!($($open)* { trio::sleep_forever().await; }));
+                        trio::shield!({ trio::sleep_forever().await; });
+                    }));
+                }
+                async fn leaves() -> u32 {
+                    any(trio::$mac!($($open)* {
+                        trio::checkpoint().await;
+                        return 5;
+                    }));
+                    6
+                }
+                assert_eq!(drive(leaves()), 5);
+                assert!(stuck(unused()) && stuck(inferred()) && stuck(of_any_type()));
+                assert!(stuck(never()) && stuck(nested()));
+                assert!((0..3).all(|number| stuck(in_branches(number))));
+            }
+
+            #[test]
             fn a_body_that_never_ends_is_of_any_type() {
                 async fn run() -> u32 {
                     let _: String = $value(trio::$mac!($($open)* {
@@ -312,7 +377,7 @@ mod question_mark {
 #[test]
 fn the_limit_is_evaluated_outside_the_block() {
     async fn run(seconds: Option<u64>) -> Option<u32> {
-        trio::move_on_after!(std::time::Duration::from_secs(seconds?), { 5 })
+        trio::move_on_after!(Duration::from_secs(seconds?), { 5 })
     }
     assert_eq!(drive(run(Some(1))), Some(5));
     assert_eq!(drive(run(None)), None);
