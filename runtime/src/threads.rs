@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use crate::kernel::checkpoint::checkpoint_if_cancelled;
 use crate::kernel::context;
+use crate::kernel::run::wrong_run;
 use crate::kernel::token::Counted;
 
 /// Calls a function on a worker thread, and waits for what it gives. A panic in it comes out of this call.
@@ -36,7 +37,7 @@ pub(crate) async fn run_abandonable<T: Send + 'static>(call: impl FnOnce() -> T 
         let result = catch_unwind(AssertUnwindSafe(call));
         Box::new(move || for_worker.put(result))
     }))?;
-    Ok(Wait { place, counted: None }.await)
+    Ok(Wait { place, counted: None, run: 0 }.await)
 }
 
 /// Where a worker leaves the result for the task that waits.
@@ -78,15 +79,22 @@ struct Wait<T> {
     place: Arc<Place<T>>,
     /// While a task waits, its run is not one that nothing can wake.
     counted: Option<Counted>,
+    run: u64,
 }
 
 impl<T> Future for Wait<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        if self.counted.is_none() {
-            self.counted = Some(context::with(|run| run.outstanding.count()));
-        }
+        context::with(|run| {
+            if self.counted.is_none() {
+                self.counted = Some(run.outstanding.count());
+                self.run = run.opened.run;
+            }
+            if self.run != run.opened.run {
+                wrong_run("wait for a thread");
+            }
+        });
         // Cloned and dropped outside the lock: they may be foreign code.
         let waker = context.waker().clone();
         let mut contents = self.place.lock();
@@ -199,6 +207,7 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::future::poll_fn;
     use std::panic::panic_any;
     use std::sync::mpsc::channel;
     use std::time::Instant;
@@ -302,6 +311,21 @@ mod tests {
             counted.set(Some(context::with(|run| run.outstanding.any())));
         });
         assert_eq!(counted.get(), Some(false));
+    }
+
+    #[test]
+    fn a_wait_that_outlives_its_run_panics_clearly() {
+        let (go, gone) = channel();
+        let mut wait = Box::pin(run_abandonable(move || gone.recv_timeout(PATIENCE).unwrap()));
+        let mut poll_in_a_run = || crate::run(poll_fn(|context| Poll::Ready(wait.as_mut().poll(context).is_pending())));
+        assert!(poll_in_a_run());
+        let panic = catch_unwind(AssertUnwindSafe(poll_in_a_run)).unwrap_err();
+        assert_eq!(
+            panic.downcast_ref::<String>().unwrap(),
+            "this wait for a thread began in another trio run, which has ended: it can only be dropped now"
+        );
+        drop(wait);
+        go.send(()).unwrap();
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Clocks. What a `MockClock` shows by itself is tested where it is written.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use trio::Builder;
@@ -86,4 +87,29 @@ async fn the_real_clock_goes_on() {
     let end = trio::current_time();
     assert!(end > start);
     assert!(end - start >= Duration::from_millis(20));
+}
+
+#[test]
+fn a_jump_takes_effect_in_the_next_pass() {
+    let clock = MockClock::new();
+    Builder::new().clock(clock.clone()).run(async {
+        let steps = Cell::new(0);
+        trio::nursery! { |n|
+            n.start_soon(async {
+                trio::checkpoint().await;
+                clock.jump(secs(10));
+            });
+            // Its turn in the pass of the jump comes after the jump.
+            n.start_soon(async {
+                let ended = trio::move_on_after!(secs(5), {
+                    loop {
+                        trio::checkpoint().await;
+                        steps.set(steps.get() + 1);
+                    }
+                });
+                assert!(ended.is_none());
+            });
+        }
+        assert_eq!(steps.get(), 1);
+    });
 }

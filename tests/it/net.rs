@@ -12,7 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
-use trio::net::{TcpListener, TcpStream};
+use trio::net::{TcpListener, TcpReceiveHalf, TcpSendHalf, TcpStream};
 use trio::testing::wait_all_tasks_blocked;
 use trio::{
     AsyncResource, ClosedResourceError, ErrorGroup, HalfCloseableStream, Listener, ReceiveStream, SendStream,
@@ -222,6 +222,82 @@ async fn one_direction_can_end_before_the_other() {
     server.send_all(b"answer").await.unwrap();
     drop(server);
     assert_eq!(soon(receive_to_end(&mut client)).await.unwrap(), b"answer");
+}
+
+#[trio::test]
+async fn two_tasks_use_the_halves_of_a_stream_at_one_time() {
+    // More than the system buffers: nobody gets through it if only one direction moves.
+    const SIZE: usize = 5_000_000;
+    async fn send(to: &mut impl SendStream) -> io::Result<()> {
+        to.wait_send_all_might_not_block().await?;
+        to.send_all(&vec![7; SIZE]).await
+    }
+    async fn receive(from: &mut impl ReceiveStream, all: &Cell<usize>) -> io::Result<()> {
+        let mut buffer = vec![0; 65_536];
+        while all.get() < SIZE {
+            all.set(all.get() + from.receive_some(&mut buffer).await?);
+        }
+        Ok(())
+    }
+
+    let (mut client, mut server) = pair().await;
+    let received = [Cell::new(0), Cell::new(0)];
+    let (mut client_from, mut client_to) = client.split();
+    let (mut server_from, mut server_to) = server.split();
+    soon(trio::open_try_nursery(async |n| {
+        n.start_soon(send(&mut client_to));
+        n.start_soon(send(&mut server_to));
+        n.start_soon(receive(&mut client_from, &received[0]));
+        n.start_soon(receive(&mut server_from, &received[1]));
+        io::Result::Ok(())
+    }))
+    .await
+    .unwrap();
+    assert_eq!(received, [Cell::new(SIZE), Cell::new(SIZE)]);
+    // A half that is dropped has closed nothing, and the stream is whole again.
+    client.send_all(b"?").await.unwrap();
+    assert_eq!(soon(server.receive_some(&mut [0; 2])).await.unwrap(), 1);
+}
+
+#[trio::test]
+async fn closing_a_half_closes_its_direction_for_good() {
+    let (mut client, mut server) = pair().await;
+    let (mut from, mut to) = client.split();
+    assert_eq!(format!("{from:?}").split('(').next(), Some("TcpReceiveHalf"));
+    assert_eq!(format!("{to:?}").split('(').next(), Some("TcpSendHalf"));
+    to.send_all(b"last words").await.unwrap();
+    // Also when it is cancelled.
+    let closed = trio::move_on_after(Duration::ZERO, AsyncResource::aclose(&mut to)).await;
+    assert!(closed.is_none());
+    to.aclose().await.unwrap();
+    to.send_eof().await.unwrap();
+    assert!(is_closed(to.send_all(b"x").await));
+    assert!(is_closed(to.wait_send_all_might_not_block().await));
+    assert_eq!(format!("{to:?}"), "TcpSendHalf(closed)");
+    assert_eq!(soon(receive_to_end(&mut server)).await.unwrap(), b"last words");
+    server.send_all(b"and").await.unwrap();
+    assert_eq!(soon(from.receive_some(&mut [0; 9])).await.unwrap(), 3);
+
+    assert!(trio::move_on_after(Duration::ZERO, AsyncResource::aclose(&mut from)).await.is_none());
+    from.aclose().await.unwrap();
+    assert!(is_closed(from.receive_some(&mut [0; 9]).await));
+    assert_eq!(format!("{from:?}"), "TcpReceiveHalf(closed)");
+    assert!(is_closed(client.receive_some(&mut [0; 9]).await));
+    assert!(is_closed(client.send_all(b"x").await));
+    assert!(client.peer_addr().is_ok());
+
+    // `send_eof` of the half is that of the stream.
+    let (mut client, mut server) = pair().await;
+    client.split().1.send_eof().await.unwrap();
+    assert!(is_closed(client.send_all(b"x").await));
+    assert_eq!(soon(server.receive_some(&mut [0; 9])).await.unwrap(), 0);
+
+    client.aclose().await.unwrap();
+    let (mut from, mut to): (TcpReceiveHalf<'_>, TcpSendHalf<'_>) = client.split();
+    assert!(is_closed(from.receive_some(&mut [0; 9]).await));
+    assert!(is_closed(to.send_eof().await));
+    from.aclose().await.unwrap();
+    to.aclose().await.unwrap();
 }
 
 #[trio::test]

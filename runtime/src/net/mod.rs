@@ -4,8 +4,8 @@
 //! call, and waits for the system's word only if that would have blocked. A socket stays on its run's thread and ends
 //! with it: afterwards it can only be dropped.
 //!
-//! Two tasks can't use the same socket for the same thing at one time: operations take `&mut self`. Dropping a socket
-//! closes it.
+//! Two tasks can't use the same socket for the same thing at one time: operations take `&mut self`. One task that receives
+//! and one that sends share a connection by its [halves](TcpStream::split). Dropping a socket closes it.
 //!
 //! # Examples
 //!
@@ -56,11 +56,13 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod halves;
 pub(crate) mod happy;
 mod listener;
 mod resolve;
 mod stream;
 
 pub use address::ToSocketAddrs;
+pub use halves::{TcpReceiveHalf, TcpSendHalf};
 pub use listener::TcpListener;
 pub use stream::TcpStream;

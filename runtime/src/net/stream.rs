@@ -10,6 +10,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::address::ToSocketAddrs;
 use super::address::sealed::Sealed;
+use super::halves::{TcpReceiveHalf, TcpSendHalf};
 use super::happy;
 use crate::kernel::checkpoint::{checkpoint_if_cancelled, free_checkpoint};
 use crate::kernel::reactor::{ClosedResourceError, Direction, Registration};
@@ -48,12 +49,59 @@ pub struct TcpStream {
     /// `None` once it has been closed.
     open: Option<Open>,
     eof_sent: bool,
+    /// The receiving half was closed, see [`split`](Self::split).
+    receiving_closed: bool,
 }
 
-struct Open {
+pub(super) struct Open {
     // Dropped before the socket, which has to be there for that.
     registration: Registration,
     socket: std::net::TcpStream,
+}
+
+/// What the stream and its halves do, once they know that they may.
+impl Open {
+    pub(super) async fn send_all(&self, data: &[u8]) -> io::Result<()> {
+        let Self { registration, socket } = self;
+        if data.is_empty() {
+            free_checkpoint().await;
+            return Ok(());
+        }
+        let mut rest = data;
+        while !rest.is_empty() {
+            let sent = |count: &usize| *count < rest.len();
+            let count = registration.io(Direction::Write, || (&*socket).write(rest), sent).await?;
+            if count == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            rest = &rest[count..];
+        }
+        Ok(())
+    }
+
+    pub(super) async fn wait_send_all_might_not_block(&self) -> io::Result<()> {
+        self.registration.ready(Direction::Write).await
+    }
+
+    pub(super) async fn receive_some(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Self { registration, socket } = self;
+        let room = buffer.len();
+        if room == 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a buffer without room can't receive anything"));
+        }
+        // The end is not "nothing more for now": it comes again each time.
+        let drained = |count: &usize| *count > 0 && *count < room;
+        registration.io(Direction::Read, || (&*socket).read(buffer), drained).await
+    }
+
+    /// Says that no more data will come, unless it `sent` that already.
+    pub(super) fn say_eof(&self, sent: &mut bool) -> io::Result<()> {
+        if !*sent {
+            self.socket.shutdown(Shutdown::Write)?;
+            *sent = true;
+        }
+        Ok(())
+    }
 }
 
 impl TcpStream {
@@ -123,7 +171,7 @@ impl TcpStream {
 
     fn register(socket: std::net::TcpStream) -> io::Result<Self> {
         let registration = Registration::new(&socket, true)?;
-        Ok(Self { open: Some(Open { registration, socket }), eof_sent: false })
+        Ok(Self { open: Some(Open { registration, socket }), eof_sent: false, receiving_closed: false })
     }
 
     /// Takes over a connection of the standard library, with the options that it has.
@@ -171,6 +219,10 @@ impl TcpStream {
         if self.eof_sent { Err(closed()) } else { self.open() }
     }
 
+    fn open_for_receiving(&self) -> io::Result<&Open> {
+        if self.receiving_closed { Err(closed()) } else { self.open() }
+    }
+
     /// Sends all of the data, and waits as long as that takes. No data is fine.
     ///
     /// A checkpoint.
@@ -186,21 +238,7 @@ impl TcpStream {
     /// the system's error if the connection broke, such as [`BrokenPipe`](io::ErrorKind::BrokenPipe) or
     /// [`ConnectionReset`](io::ErrorKind::ConnectionReset).
     pub async fn send_all(&mut self, data: &[u8]) -> io::Result<()> {
-        let Open { registration, socket } = self.open_for_sending()?;
-        if data.is_empty() {
-            free_checkpoint().await;
-            return Ok(());
-        }
-        let mut rest = data;
-        while !rest.is_empty() {
-            let sent = |count: &usize| *count < rest.len();
-            let count = registration.io(Direction::Write, || (&*socket).write(rest), sent).await?;
-            if count == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            rest = &rest[count..];
-        }
-        Ok(())
+        self.open_for_sending()?.send_all(data).await
     }
 
     /// Waits for data, and gives how many bytes it has put at the beginning of the buffer. 0 means that the other side
@@ -214,18 +252,11 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// [`ClosedResourceError`] (inside the `io::Error`) after [`aclose`](Self::aclose);
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the buffer has no room, since 0 would then look like the end;
+    /// [`ClosedResourceError`] (inside the `io::Error`) after [`aclose`](Self::aclose), or after that of the receiving
+    /// half; [`InvalidInput`](io::ErrorKind::InvalidInput) if the buffer has no room, since 0 would then look like the end;
     /// the system's error if the connection broke, such as [`ConnectionReset`](io::ErrorKind::ConnectionReset).
     pub async fn receive_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Open { registration, socket } = self.open()?;
-        let room = buffer.len();
-        if room == 0 {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a buffer without room can't receive anything"));
-        }
-        // The end is not "nothing more for now": it comes again each time.
-        let drained = |count: &usize| *count > 0 && *count < room;
-        registration.io(Direction::Read, || (&*socket).read(buffer), drained).await
+        self.open_for_receiving()?.receive_some(buffer).await
     }
 
     /// Waits until a [`send_all`](Self::send_all) might not have to wait: less than 16 KiB are waiting to be sent, where
@@ -239,7 +270,7 @@ impl TcpStream {
     ///
     /// As `send_all`.
     pub async fn wait_send_all_might_not_block(&mut self) -> io::Result<()> {
-        self.open_for_sending()?.registration.ready(Direction::Write).await
+        self.open_for_sending()?.wait_send_all_might_not_block().await
     }
 
     /// Says that no more data will come. The other side sees the end after all that was sent; receiving goes on.
@@ -268,13 +299,50 @@ impl TcpStream {
     /// .unwrap();
     /// ```
     pub async fn send_eof(&mut self) -> io::Result<()> {
-        let socket = &self.open()?.socket;
+        let open = self.open.as_ref().ok_or_else(closed)?;
         free_checkpoint().await;
-        if !self.eof_sent {
-            socket.shutdown(Shutdown::Write)?;
-            self.eof_sent = true;
-        }
-        Ok(())
+        open.say_eof(&mut self.eof_sent)
+    }
+
+    /// Splits the stream into a half that receives and one that sends, for two tasks that do so at one time. They borrow
+    /// the stream; when they are gone, it is whole again.
+    ///
+    /// Closing a half closes its direction only, and for good: see [`TcpReceiveHalf`] and [`TcpSendHalf`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use trio::net::{TcpListener, TcpReceiveHalf, TcpSendHalf, TcpStream};
+    /// async fn ask(mut to: TcpSendHalf<'_>) -> std::io::Result<()> {
+    ///     to.send_all(b"question").await?;
+    ///     to.send_eof().await
+    /// }
+    /// async fn listen(mut from: TcpReceiveHalf<'_>) -> std::io::Result<()> {
+    ///     let mut buffer = [0; 64];
+    ///     while from.receive_some(&mut buffer).await? > 0 {}
+    ///     Ok(())
+    /// }
+    ///
+    /// #[trio::main]
+    /// async fn main() -> trio::Result {
+    ///     let mut listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let mut client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (mut server, _) = listener.accept().await?;
+    ///     let (from, to) = client.split();
+    ///     trio::try_nursery! { |n|
+    ///         n.start_soon(listen(from));
+    ///         n.start_soon(ask(to));
+    ///         while server.receive_some(&mut [0; 64]).await? > 0 {}
+    ///         server.send_all(b"answer").await?;
+    ///         server.aclose().await?;
+    ///     }?;
+    ///     client.aclose().await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn split(&mut self) -> (TcpReceiveHalf<'_>, TcpSendHalf<'_>) {
+        let open = self.open.as_ref();
+        (TcpReceiveHalf::new(open, &mut self.receiving_closed), TcpSendHalf::new(open, &mut self.eof_sent))
     }
 
     /// Closes the connection, as dropping it does. Doing it again changes nothing.
@@ -329,7 +397,7 @@ impl TcpStream {
     }
 }
 
-fn closed() -> io::Error {
+pub(super) fn closed() -> io::Error {
     io::Error::other(ClosedResourceError)
 }
 
@@ -362,10 +430,16 @@ fn has_connected(socket: &std::net::TcpStream) -> io::Result<()> {
     }
 }
 
+impl fmt::Debug for Open {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.socket.fmt(f)
+    }
+}
+
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.open {
-            Some(open) => open.socket.fmt(f),
+            Some(open) => open.fmt(f),
             None => f.write_str("TcpStream(closed)"),
         }
     }

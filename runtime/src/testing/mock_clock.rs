@@ -96,7 +96,8 @@ impl MockClock {
         self.state.rate.get()
     }
 
-    /// Moves the clock forward. Deadlines that have passed then take effect before any task takes its next step.
+    /// Moves the clock forward. Deadlines that have passed then take effect before the next pass: a task whose turn comes
+    /// later in the pass that jumps takes that step before.
     pub fn jump(&self, duration: Duration) {
         self.settle(duration);
     }

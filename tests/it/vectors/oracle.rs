@@ -7,6 +7,22 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use super::program::{Outcome, Program};
 
+/// The first version of Python Trio that has the rules of the recorded traces. In 0.22, for one, a nursery's end was still
+/// a cancel point.
+const OLDEST: (u32, u32) = (0, 35);
+
+/// Whether a version, such as `0.35.0` or `0.36.0+dev`, has the rules that are to be followed.
+fn is_recent(version: &str) -> bool {
+    let mut parts = version.split('.').map(|part| part.parse::<u32>());
+    matches!((parts.next(), parts.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= OLDEST)
+}
+
+#[test]
+fn an_old_python_trio_is_no_oracle() {
+    assert!(["0.35.0", "0.35.1", "0.36.0+dev", "1.0.0", "1.0"].map(is_recent).iter().all(|recent| *recent));
+    assert!(!["0.22.2", "0.34.0", "0.9", "", "0", "dev"].map(is_recent).iter().any(|recent| *recent));
+}
+
 /// Where Python and the reference implementation of the program language are.
 pub(super) struct Python {
     /// `TRIO_PYTHON` if set, else `python3`.
@@ -33,6 +49,10 @@ impl Python {
             return Err(format!("{shown} has no trio (TRIO_PYTHON chooses the Python)"));
         }
         let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        if !is_recent(&version) {
+            let (major, minor) = OLDEST;
+            return Err(format!("{shown} has trio {version}, which differs from {major}.{minor} in its rules"));
+        }
         Ok(Self { interpreter, reference, version })
     }
 
