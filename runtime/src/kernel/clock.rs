@@ -94,7 +94,6 @@ impl CoarseClock {
     pub(crate) fn time(self) -> Time {
         system_time(libc::CLOCK_MONOTONIC_COARSE).saturating_sub(self.start)
     }
-
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -63,8 +63,8 @@ impl<E: fmt::Debug> fmt::Debug for TaskError<E> {
 /// The errors of a nursery's tasks and body, in the order in which they happened. Never empty.
 ///
 /// `Display` and `Debug` both print a tree: each error with its task's name, the line that spawned it, the
-/// error's sources, and the members of nested groups. So a `main` that returns [`trio::Result`](crate::Result)
-/// shows all that went wrong, and where.
+/// sources of a [`BoxError`], and the members of nested groups. So a `main` that returns
+/// [`trio::Result`](crate::Result) shows all that went wrong, and where. Both need errors that are `Display`.
 ///
 /// The counterpart in Python is `ExceptionGroup` (PEP 654); [`split`](Self::split) is its way of handling
 /// some of the errors and passing on the rest.

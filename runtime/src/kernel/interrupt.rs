@@ -13,7 +13,7 @@ use signal_hook::consts::SIGINT;
 use signal_hook::low_level::{emulate_default_handler, register};
 
 use super::context;
-use super::reactor::wait_readable;
+use super::reactor::listen_readable;
 use super::reason::{CancelReason, CancelSource};
 
 /// How many runs can listen at one time; further ones get no Ctrl-C.
@@ -82,21 +82,31 @@ fn claim() -> io::Result<Option<(Claim, &'static UnixStream)>> {
     Ok(line.sockets.get().map(|(_, reader)| (Claim(line), reader)))
 }
 
-/// The daemon that cancels the main task when Ctrl-C is pressed.
-pub(crate) async fn watch() {
-    let (_claim, mut reader) = match claim() {
-        Ok(Some(claimed)) => claimed,
-        Ok(None) => return,
-        Err(error) => {
+/// A run that is told of Ctrl-C.
+pub(crate) struct Listener {
+    _claim: Claim,
+    reader: &'static UnixStream,
+}
+
+impl Listener {
+    /// From now on Ctrl-C no longer kills. `None`, with a message where it is a fault, if that can't be had.
+    pub(crate) fn new() -> Option<Self> {
+        let (claim, mut reader) = claim().unwrap_or_else(|error| {
             eprintln!("trio: Ctrl-C can't be handled: {error}");
-            return;
-        }
-    };
-    // Left over from whoever had the line before.
-    while matches!(reader.read(&mut [0; 16]), Ok(1..)) {}
-    while wait_readable(reader).await.is_ok() {
-        if matches!(reader.read(&mut [0; 16]), Ok(1..)) {
-            context::with(|run| run.interrupt(CancelReason::new(CancelSource::KeyboardInterrupt)));
+            None
+        })?;
+        // Left over from whoever had the line before.
+        while matches!(reader.read(&mut [0; 16]), Ok(1..)) {}
+        Some(Self { _claim: claim, reader })
+    }
+
+    /// The daemon that cancels the main task when Ctrl-C is pressed.
+    pub(crate) async fn watch(self) {
+        let mut reader = self.reader;
+        while listen_readable(reader).await.is_ok() {
+            if matches!(reader.read(&mut [0; 16]), Ok(1..)) {
+                context::with(|run| run.interrupt(CancelReason::new(CancelSource::KeyboardInterrupt)));
+            }
         }
     }
 }

@@ -27,7 +27,10 @@ pub(crate) enum Due {
     Never,
     At(Time),
     /// So long after a moment that was no earlier than `since`, and no later than the clock's slack after it.
-    After { since: Time, nanoseconds: u64 },
+    After {
+        since: Time,
+        nanoseconds: u64,
+    },
 }
 
 /// A scope that has no node yet.

@@ -284,9 +284,17 @@ impl<'scope, E> Named<'scope, E> {
     where
         F: Future + 'scope,
     {
+        self.spawn_at(Location::caller(), future)
+    }
+
+    /// As [`spawn`](Self::spawn), for a task that was spawned somewhere else.
+    pub(crate) fn spawn_at<F>(self, location: &'static Location<'static>, future: F) -> TaskHandle<'scope, F::Output>
+    where
+        F: Future + 'scope,
+    {
         let child = TaskCell::<F, F::Output, Keep>::new(future);
         let task = std::rc::Rc::clone(&child);
-        let id = self.core.add(Birth { child, name: self.name, location: Location::caller(), daemon: false });
+        let id = self.core.add(Birth { child, name: self.name, location, daemon: false });
         TaskHandle::new(task, id)
     }
 

@@ -376,6 +376,8 @@ struct Wait {
     direction: Direction,
     number: Option<u64>,
     run: u64,
+    /// What it waits for can let the run go on, so that a run with such a wait is not stuck.
+    counts: bool,
 }
 
 impl Wait {
@@ -399,7 +401,7 @@ impl Wait {
         });
         if let Some(end) = over.flatten() {
             self.number = None;
-            reactor.waiters.set(reactor.waiters.get() - 1);
+            self.uncount(reactor);
             return Poll::Ready(end.result());
         }
         if run.is_cancelled_here() {
@@ -418,6 +420,10 @@ impl Wait {
         });
         drop(old);
         Poll::Pending
+    }
+
+    fn uncount(&self, reactor: &Reactor) {
+        reactor.waiters.set(reactor.waiters.get() - usize::from(self.counts));
     }
 
     fn begin(&mut self, run: &Run, context: &Context<'_>) -> Poll<io::Result<()>> {
@@ -443,7 +449,7 @@ impl Wait {
             Some(Err((error, _))) => Poll::Ready(Err(error)),
             Some(Ok(_)) => {
                 self.number = Some(number);
-                reactor.waiters.set(reactor.waiters.get() + 1);
+                reactor.waiters.set(reactor.waiters.get() + usize::from(self.counts));
                 Poll::Pending
             }
             None => Poll::Ready(Err(io::Error::other(ClosedResourceError))),
@@ -467,7 +473,7 @@ impl Drop for Wait {
                 return;
             }
             let reactor = &run.reactor;
-            reactor.waiters.set(reactor.waiters.get() - 1);
+            self.uncount(reactor);
             let waiter = reactor.with(self.key, self.direction, |side| {
                 let ours = side.waiter.as_ref().is_some_and(|waiter| waiter.number == number);
                 ours.then(|| side.waiter.take())
@@ -546,7 +552,7 @@ impl Registration {
 
     /// Waits for the next edge. To be awaited at once when a call in this direction has said that it would block.
     fn wait(&self, direction: Direction) -> Wait {
-        Wait { key: self.key, direction, number: None, run: self.run }
+        Wait { key: self.key, direction, number: None, run: self.run, counts: true }
     }
 
     /// Whether it is worth trying a call in this direction.
@@ -601,7 +607,12 @@ impl Drop for Registration {
 /// .unwrap();
 /// ```
 pub async fn wait_readable(fd: &impl AsFd) -> io::Result<()> {
-    wait_fd(fd, Direction::Read).await
+    wait_fd(fd, Direction::Read, true).await
+}
+
+/// As [`wait_readable`], for what can only end a run, not let it go on: a run that waits for nothing else is stuck.
+pub(crate) async fn listen_readable(fd: &impl AsFd) -> io::Result<()> {
+    wait_fd(fd, Direction::Read, false).await
 }
 
 /// Waits until a descriptor is writable: a write would take data or give an error, not block.
@@ -612,7 +623,7 @@ pub async fn wait_readable(fd: &impl AsFd) -> io::Result<()> {
 ///
 /// As [`wait_readable`].
 pub async fn wait_writable(fd: &impl AsFd) -> io::Result<()> {
-    wait_fd(fd, Direction::Write).await
+    wait_fd(fd, Direction::Write, true).await
 }
 
 /// Ends every wait for a descriptor with [`ClosedResourceError`]: call it before closing one that other tasks may
@@ -621,11 +632,11 @@ pub fn notify_closing(fd: &impl AsFd) {
     context::with(|run| run.reactor.close(fd.as_fd().as_raw_fd()));
 }
 
-async fn wait_fd(fd: &impl AsFd, direction: Direction) -> io::Result<()> {
+async fn wait_fd(fd: &impl AsFd, direction: Direction, counts: bool) -> io::Result<()> {
     checkpoint_if_cancelled().await;
     let registration = Registration::new(&fd.as_fd(), false)?;
     // What the descriptor was ready for before is not known to be so now: ask the system again.
     registration.blocked(direction);
     registration.with(|run| run.reactor.rearm(registration.key))?;
-    registration.wait(direction).await
+    Wait { counts, ..registration.wait(direction) }.await
 }

@@ -7,7 +7,7 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -576,12 +576,12 @@ impl Builder {
             context::try_with(|_| ()).is_none(),
             "trio::run was called from inside a trio run on this thread: await the future, or open a nursery, instead"
         );
-        let ctrl_c = self.ctrl_c;
+        let (ctrl_c, location) = (self.ctrl_c, Location::caller());
         let run = Run::new(self);
         let entered = context::enter(&run).expect("this thread was found to be in no run just now");
         let result = {
             let name: Cow<'static, str> = Cow::Borrowed(std::any::type_name::<F>());
-            let root = system::root(name, main, ctrl_c);
+            let root = system::root(name, location, main, ctrl_c);
             catch_unwind(AssertUnwindSafe(|| run.drive(root)))
         };
         // Every call that was accepted is made before the run returns.

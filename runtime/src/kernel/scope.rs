@@ -12,9 +12,9 @@ use super::context;
 use super::handle::{CancelHandle, Handled, Limit, Settings, deadline_of};
 use super::header::{Flag, Kind, Node, NodeId};
 use super::lazy::Due;
-use super::timers::NEVER;
 use super::reason::{CancelReason, CancelSource};
 use super::run::{Run, wrong_run};
+use super::timers::NEVER;
 use super::waker::{StoredWaker, word_of};
 
 /// A region of code that can be cancelled as a whole: from outside, through its [`handle`](Self::handle), or by

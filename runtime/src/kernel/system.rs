@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
@@ -106,14 +106,17 @@ pub fn spawn_system_task(
 /// The root of a run: main task and system tasks in one nursery. Gives `None` if Ctrl-C cancelled the main task.
 pub(crate) fn root<'env, F: Future + 'env>(
     name: Cow<'static, str>,
+    location: &'static Location<'static>,
     main: F,
     ctrl_c: CtrlC,
 ) -> impl Future<Output = Option<F::Output>> {
     open_nursery(async move |n: &Nursery<'_, 'env>| {
-        let main = n.named(name).spawn(main);
+        // Before the main task's first step, which Ctrl-C is to cancel as any other.
+        let listener = if ctrl_c == CtrlC::Cancel { interrupt::Listener::new() } else { None };
+        let main = n.named(name).spawn_at(location, main);
         context::with(|run| run.system.main.set(main.id()));
-        if ctrl_c == CtrlC::Cancel {
-            n.named("Ctrl-C").start_daemon(interrupt::watch());
+        if let Some(listener) = listener {
+            n.named("Ctrl-C").start_daemon(listener.watch());
         }
         let mut main = pin!(main.join());
         let ended = std::future::poll_fn(|context| {

@@ -194,9 +194,15 @@ pub(crate) struct Operation<R: Request> {
 enum Stage<G> {
     Fresh,
     /// In the queue, at a place of its own, in the run with this number.
-    Waiting { place: u32, run: u64 },
+    Waiting {
+        place: u32,
+        run: u64,
+    },
     /// It has its grant, and lets the others take a step before it completes.
-    Yielding { grant: Option<G>, hold: Hold },
+    Yielding {
+        grant: Option<G>,
+        hold: Hold,
+    },
     Over,
 }
 
@@ -257,8 +263,7 @@ impl<R: Request> Operation<R> {
         }
         if !known {
             let waker = StoredWaker::new(context.waker());
-            let old =
-                std::mem::replace(&mut self.request.queue().0.borrow_mut().places[place as usize].waker, waker);
+            let old = std::mem::replace(&mut self.request.queue().0.borrow_mut().places[place as usize].waker, waker);
             drop(old);
         }
         Poll::Pending
