@@ -152,8 +152,10 @@ impl TcpStream {
             Err(error) => return Err(error),
         };
         let stream = Self::adopt(socket.into())?;
+        let Open { registration, socket } = stream.open()?;
+        // There is hardly ever something to read yet; if there is, the system has an edge for us.
+        registration.blocked(Direction::Read);
         if !connected {
-            let Open { registration, socket } = stream.open()?;
             registration.blocked(Direction::Write);
             registration.io(Direction::Write, || has_connected(socket), |()| false).await?;
         }
