@@ -323,8 +323,8 @@ impl<F: Future, O> Future for Scoped<F, F::Output, O> {
 
 /// Runs a future for at most this long: `None` if the time ran out.
 ///
-/// The time counts from the first poll. The future is dropped at its first checkpoint after that, unless it is
-/// shielded there. Entering is not a checkpoint; a zero timeout cancels at the first one.
+/// The time counts from the first poll (to within a few milliseconds, if the future computes for longer than that before
+/// it first waits). The future is dropped at its first checkpoint after the time is up, unless it is shielded there. Entering is not a checkpoint; a zero timeout cancels at the first one.
 ///
 /// # Examples
 ///
