@@ -117,7 +117,12 @@ impl Function {
         };
         let signature = &function.signature;
         if signature.asyncness.is_none() {
-            errors.at(signature.fn_token, format!("expected `async fn`: `{attribute}` runs it as a task"));
+            let glob = if attribute == "#[trio::test]" {
+                " (with `use trio::*`, a plain `#[test]` is this one too: import what you need by name)"
+            } else {
+                ""
+            };
+            errors.at(signature.fn_token, format!("expected `async fn`: `{attribute}` runs it as a task{glob}"));
         }
         if !signature.generics.params.is_empty() {
             errors.at(&signature.generics, format!("a function under `{attribute}` cannot be generic"));

@@ -165,7 +165,10 @@ impl Outcome {
                 let Expr::Path(function) = &*call.func else { return };
                 let Some(last) = function.path.segments.last() else { return };
                 self.ok |= last.ident == "Ok";
-                self.err |= last.ident == "Err";
+                // `Err(error.into())` leaves the type as open as a `?` does.
+                let converts = matches!(call.args.first(), Some(Expr::MethodCall(call)) if call.method == "into");
+                self.converts |= last.ident == "Err" && converts;
+                self.err |= last.ident == "Err" && !converts;
                 let constructs = last.ident == "Ok" || last.ident == "Err";
                 self.written |= constructs && !matches!(last.arguments, PathArguments::None);
             }

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::{ExitCode, Termination};
 
 use crate::testing::MockClock;
-use crate::{Builder, Clock, CtrlC};
+use crate::{Builder, Clock, CtrlC, Instrument};
 
 /// The exit code of a program that Ctrl-C ended, as shells have it: 128 + SIGINT.
 const INTERRUPTED: u8 = 130;
@@ -44,6 +44,12 @@ impl MainOptions {
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         Self { builder: self.builder.seed(seed) }
+    }
+
+    /// `instruments = …`
+    #[must_use]
+    pub fn instruments<I: Instrument + 'static>(self, instruments: impl IntoIterator<Item = I>) -> Self {
+        Self { builder: instruments.into_iter().fold(self.builder, Builder::instrument) }
     }
 
     /// `ctrl_c = …`

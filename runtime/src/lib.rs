@@ -136,6 +136,7 @@ pub use kernel::clock::Clock;
 pub use kernel::finally::finally;
 pub use kernel::group::{BoxError, ErrorGroup, TaskError};
 pub use kernel::handle::CancelHandle;
+pub use kernel::instrument::Instrument;
 pub use kernel::nursery::{Named, Nursery, open_nursery, open_try_nursery};
 pub use kernel::reactor::{BusyResourceError, ClosedResourceError};
 pub use kernel::reason::{CancelReason, CancelSource};

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub use crate::kernel::checkpoint::{cancel_shielded_checkpoint, checkpoint_if_cancelled};
+pub use crate::kernel::instrument::{InstrumentId, UnknownInstrumentError, add_instrument, remove_instrument};
 pub use crate::kernel::park::{Abort, Rescheduler};
 pub use crate::kernel::reactor::{notify_closing, wait_readable, wait_writable};
 pub use crate::kernel::system::{NurseryClosedError, spawn_system_task};

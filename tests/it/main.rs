@@ -6,6 +6,7 @@ mod checkpoint;
 mod clock;
 mod completion;
 mod deadline;
+mod instruments;
 mod io_readiness;
 mod layers;
 mod leaks;

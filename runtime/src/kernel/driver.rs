@@ -72,7 +72,8 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
             run.change(|tree, effects| {
                 let nursery = tree.get(core.id).expect("the nursery was opened in this run");
                 let body = tree.insert(nursery, Kind::Body);
-                tree.wake(tree.word(body), effects);
+                // Its first step is a part of the one in which the nursery is opened.
+                tree.wake_on_behalf(body, effects);
                 tree.id(body)
             })
         });
@@ -127,6 +128,7 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
             let _within = polling.map(|node| run.within(node));
             self.core.panicked(run, panic);
         }
+        let step = polling.map(|node| run.tree.id(node));
         // What is left of the future goes now; it may not be polled again.
         match polling {
             Some(node) if node.kind.get() == Kind::Body => {
@@ -136,10 +138,25 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
             Some(node) => self.core.drop_child(run, node),
             None => {}
         }
+        if let Some(step) = step.filter(|_| run.tree.observed.get()) {
+            run.tell_after_step(step);
+        }
     }
 
     #[inline]
     fn step(self: Pin<&mut Self>, run: &Run, node: Node, polling: &Cell<Option<Node>>) {
+        if run.tree.observed.get() {
+            let id = run.tree.id(node);
+            run.tell_before_step(node);
+            self.take_step(run, node, polling);
+            return run.tell_after_step(id);
+        }
+        node.woken.set(false);
+        self.take_step(run, node, polling);
+    }
+
+    #[inline(always)]
+    fn take_step(self: Pin<&mut Self>, run: &Run, node: Node, polling: &Cell<Option<Node>>) {
         let waker = waker(run.tree.word(node));
         let mut context = Context::from_waker(&waker);
         run.begin_step();
@@ -248,10 +265,11 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
             return Progress::Open;
         }
         // The end of a nursery is a schedule point, but never a cancel point of its own.
-        if self.yielded || run.take_budget() {
+        // Where instruments look on, it yields always: what follows is a step of its own.
+        if self.yielded || (!run.tree.observed.get() && run.take_budget()) {
             return Progress::Over;
         }
-        run.change(|tree, effects| tree.signal(nursery, effects));
+        run.change(|tree, effects| tree.resume_owner(nursery, effects));
         Progress::LastYield
     }
 

@@ -136,6 +136,8 @@ pub(crate) struct Header {
     pub(crate) queued: Cell<bool>,
     /// Nursery: its owner has been woken since it was last polled.
     pub(super) signalled: Cell<bool>,
+    /// Task or body: woken for its own sake, not only for that of what it polls, since it was last polled.
+    pub(super) woken: Cell<bool>,
 
     pub(super) first_child: Cell<Option<Node>>,
     /// Nursery: its children that have been woken, in that order.
@@ -188,6 +190,7 @@ impl Header {
             flags: Cell::new(0),
             queued: Cell::new(false),
             signalled: Cell::new(false),
+            woken: Cell::new(false),
             parent: Cell::new(None),
             first_child: Cell::new(None),
             next_sibling: Cell::new(None),
@@ -216,6 +219,7 @@ impl Header {
         self.serial.set(0);
         self.flags.set(0);
         self.signalled.set(false);
+        self.woken.set(false);
         self.parent.set(None);
         self.first_child.set(None);
         self.next_sibling.set(None);
@@ -240,6 +244,7 @@ impl Header {
         self.serial.set(0);
         self.flags.set(0);
         self.signalled.set(false);
+        self.woken.set(false);
         self.place.set(NO_PLACE);
         if !self.is_stepped() {
             self.owner.set(None);
@@ -324,7 +329,8 @@ impl Header {
     /// A task's name.
     pub(crate) fn name(&self) -> Cow<'static, str> {
         let made = self.details.borrow().as_ref().and_then(|details| details.name.clone());
-        made.map_or_else(|| Cow::Borrowed(self.name.get()), Cow::Owned)
+        // A future's type is that of a closure in its function, often of one in another.
+        made.map_or_else(|| Cow::Borrowed(self.name.get().trim_end_matches("::{{closure}}")), Cow::Owned)
     }
 
     /// Where a task was spawned, or a nursery opened.

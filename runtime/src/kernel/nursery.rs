@@ -60,7 +60,8 @@ impl<'scope, E> Nursery<'scope, '_, E> {
     /// [`ErrorGroup`]; a panic likewise comes out of the block. If the nursery is cancelled already, the task
     /// still runs to its first checkpoint.
     ///
-    /// Not a checkpoint. The task's name is the type name of its future: [`named`](Self::named) gives it another.
+    /// Not a checkpoint. The task's name is that of the function whose future it is, or in which its block
+    /// stands: [`named`](Self::named) gives it another.
     ///
     /// # Examples
     ///

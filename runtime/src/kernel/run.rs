@@ -9,6 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use super::blocked::Blocked;
 use super::clock::{Clock, CoarseClock, Epoch, SystemClock};
 use super::header::{Flag, Node, NodeId};
 use super::inbox::{self, Note, Opened};
+use super::instrument::{Instrument, Instruments};
 use super::lazy::Lazy;
 use super::reactor::Reactor;
 use super::reason::{CancelReason, CancelSource};
@@ -41,6 +43,7 @@ pub(crate) struct Run {
     pub(crate) tree: Tree,
     pub(crate) timers: RefCell<Timers>,
     pub(crate) lazy: Lazy,
+    pub(crate) instruments: Instruments,
     pub(crate) reactor: Reactor,
     pub(crate) blocked: Blocked,
     pub(crate) outstanding: Outstanding,
@@ -78,6 +81,7 @@ impl Run {
             opened,
             timers: RefCell::default(),
             lazy: Lazy::default(),
+            instruments: Instruments::default(),
             reactor,
             blocked: Blocked::default(),
             outstanding: Outstanding::default(),
@@ -103,6 +107,9 @@ impl Run {
         let mut effects = Effects::default();
         let result = f(&self.tree, &mut effects);
         effects.run();
+        if self.tree.observed.get() {
+            self.tell_happenings();
+        }
         result
     }
 
@@ -110,6 +117,9 @@ impl Run {
     pub(crate) fn wake(&self, word: Word) {
         if let Some(foreign) = self.tree.wake_word(word) {
             foreign.wake_by_ref();
+        }
+        if self.tree.observed.get() {
+            self.tell_happenings();
         }
     }
 
@@ -137,6 +147,9 @@ impl Run {
     /// Removes a node and its timer.
     #[inline]
     pub(crate) fn remove_node(&self, node: Node) {
+        if self.tree.observed.get() {
+            self.tell_exited(node);
+        }
         if node.timer.get() == UNARMED {
             self.disarm(node);
         }
@@ -325,13 +338,22 @@ impl Run {
     /// Everything that can have happened outside: mail, I/O, deadlines.
     fn look(&self, timeout: Option<Duration>) -> usize {
         self.steps.set(0);
-        let events = if self.reactor.is_empty() && timeout == Some(Duration::ZERO) {
-            0
-        } else {
-            self.reactor.turn(timeout, |node| self.tree.is_effective(node))
-        };
+        let events = self.look_for_io(timeout);
         self.read_mail();
         self.expire();
+        events
+    }
+
+    fn look_for_io(&self, timeout: Option<Duration>) -> usize {
+        let observed = self.tree.observed.get();
+        if observed {
+            self.tell_before_io_wait(timeout.unwrap_or(Duration::MAX));
+        }
+        let nothing = self.reactor.is_empty() && timeout == Some(Duration::ZERO);
+        let events = if nothing { 0 } else { self.reactor.turn(timeout, |node| self.tree.is_effective(node)) };
+        if observed {
+            self.tell_after_io_wait(timeout.unwrap_or(Duration::MAX));
+        }
         events
     }
 
@@ -486,6 +508,7 @@ pub struct Builder {
     checkpoint_budget: u32,
     ctrl_c: CtrlC,
     on_deadlock: deadlock::Action,
+    instruments: Vec<Rc<dyn Instrument>>,
 }
 
 impl Default for Builder {
@@ -515,6 +538,7 @@ impl Builder {
             checkpoint_budget: 32,
             ctrl_c: CtrlC::Ignore,
             on_deadlock: deadlock::Action::Report,
+            instruments: Vec::new(),
         }
     }
 
@@ -539,6 +563,12 @@ impl Builder {
     /// default under `#[trio::test]`. 0 is taken as 1.
     pub const fn checkpoint_budget(mut self, operations: u32) -> Self {
         self.checkpoint_budget = operations;
+        self
+    }
+
+    /// Adds an instrument, which is told of all that the run does.
+    pub fn instrument(mut self, instrument: impl Instrument + 'static) -> Self {
+        self.instruments.push(Rc::new(instrument));
         self
     }
 
@@ -571,14 +601,19 @@ impl Builder {
 
     /// Runs `main`; `None` if Ctrl-C cancelled it. Also says whether Ctrl-C was pressed.
     #[track_caller]
-    pub(crate) fn run_interruptible<F: Future>(self, main: F) -> (Option<F::Output>, bool) {
+    pub(crate) fn run_interruptible<F: Future>(mut self, main: F) -> (Option<F::Output>, bool) {
         assert!(
             context::try_with(|_| ()).is_none(),
             "trio::run was called from inside a trio run on this thread: await the future, or open a nursery, instead"
         );
         let (ctrl_c, location) = (self.ctrl_c, Location::caller());
+        let instruments = std::mem::take(&mut self.instruments);
         let run = Run::new(self);
         let entered = context::enter(&run).expect("this thread was found to be in no run just now");
+        for instrument in instruments {
+            run.add_instrument(instrument);
+        }
+        run.tell_before_run();
         let result = {
             let name: Cow<'static, str> = Cow::Borrowed(std::any::type_name::<F>());
             let root = system::root(name, location, main, ctrl_c);
@@ -589,6 +624,7 @@ impl Builder {
         for call in rest.calls {
             system::call(&run, call);
         }
+        run.tell_after_run();
         drop(entered);
         system::finish(&run);
         match result {

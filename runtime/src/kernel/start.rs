@@ -232,8 +232,20 @@ impl<'scope, V, E> Start<'scope, V, E> {
         self.settle(run, call)
     }
 
-    /// Takes one step of the task; gives the call's result if the task has ended.
+    /// Takes one step of the task, which instruments are told of; gives the call's result if the task has ended.
     fn step(&mut self, run: &Run, task: Node) -> Option<Result<V, StartError<E>>> {
+        if !run.tree.observed.get() {
+            task.woken.set(false);
+            return self.take_step(run, task);
+        }
+        let id = run.tree.id(task);
+        run.tell_before_step(task);
+        let result = self.take_step(run, task);
+        run.tell_after_step(id);
+        result
+    }
+
+    fn take_step(&mut self, run: &Run, task: Node) -> Option<Result<V, StartError<E>>> {
         let child = Rc::clone(self.child.as_ref()?);
         let waker = waker(run.tree.word(task));
         run.begin_step();

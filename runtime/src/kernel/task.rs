@@ -27,7 +27,7 @@ pub struct Cancelled;
 
 impl fmt::Display for Cancelled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the task was cancelled")
+        f.write_str("the task ended without a value: it was cancelled, it panicked, or its nursery has its error")
     }
 }
 

@@ -10,7 +10,8 @@
 //!   has woken its owner.
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::panic::Location;
 use std::rc::Rc;
 use std::task::Waker;
@@ -55,6 +56,13 @@ impl Effects {
     }
 }
 
+/// What instruments are told of when a change of the tree is complete.
+#[derive(Clone, Copy)]
+pub(crate) enum Happening {
+    Spawned(NodeId),
+    Scheduled(NodeId),
+}
+
 /// What is left of a node that was removed.
 pub(crate) struct Removed {
     pub(crate) timer: TimerKey,
@@ -76,6 +84,9 @@ pub(crate) struct Tree {
     pub(crate) foreign_clones: Cell<usize>,
     /// How many tasks are alive.
     pub(crate) tasks: Cell<usize>,
+    /// There are instruments to be told what happens.
+    pub(crate) observed: Cell<bool>,
+    pub(crate) happened: RefCell<VecDeque<Happening>>,
 }
 
 impl Tree {
@@ -92,6 +103,8 @@ impl Tree {
             root_woken: Cell::new(true),
             foreign_clones: Cell::new(0),
             tasks: Cell::new(0),
+            observed: Cell::new(false),
+            happened: RefCell::default(),
         }
     }
 
@@ -153,6 +166,9 @@ impl Tree {
         self.tasks.set(self.tasks.get() + 1);
         node.name.set(name);
         node.location.set(Some(location));
+        if self.observed.get() {
+            self.happened.borrow_mut().push_back(Happening::Spawned(self.id(node)));
+        }
         self.wake_node(node, effects);
         node
     }
@@ -433,21 +449,25 @@ impl Tree {
     /// Whether an operation directly in this node is parked, so that a cancellation which comes now has it: as in Trio,
     /// where it is delivered to a blocked task at once.
     fn is_parked(&self, node: Node) -> bool {
-        let poller = |mut node: Node| loop {
-            match (node.kind.get(), node.parent.get()) {
-                (Kind::Task | Kind::Body | Kind::Root, _) | (_, None) => return node,
-                (_, Some(parent)) => node = parent,
-            }
-        };
         let innermost = || {
             let mut children = std::iter::successors(node.first_child.get(), |child| child.next_sibling.get());
             children.all(|child| matches!(child.kind.get(), Kind::Task | Kind::Body))
         };
         matches!(node.kind.get(), Kind::Scope | Kind::Task | Kind::Body | Kind::Finally)
             && node.operation_holds.get() == 0
-            && !poller(node).queued.get()
-            && poller(node) != poller(self.current.get())
+            && !self.poller(node).queued.get()
+            && self.poller(node) != self.poller(self.current.get())
             && innermost()
+    }
+
+    /// The task or body (or root) that is polled when code in this node is.
+    pub(crate) fn poller(&self, mut node: Node) -> Node {
+        loop {
+            match (node.kind.get(), node.parent.get()) {
+                (Kind::Task | Kind::Body | Kind::Root, _) | (_, None) => return node,
+                (_, Some(parent)) => node = parent,
+            }
+        }
     }
 
     /// Tells whom it concerns that a node's `effective` has changed.
@@ -531,6 +551,13 @@ impl Tree {
         }
     }
 
+    /// Wakes a task or body, not for its own sake: what it does when it is polled is no step of its task.
+    pub(crate) fn wake_on_behalf(&self, node: Node, effects: &mut Effects) {
+        let woken = node.woken.replace(true);
+        self.wake_node(node, effects);
+        node.woken.set(woken);
+    }
+
     /// Wakes whatever polls this node.
     fn notify(&self, node: Node, effects: &mut Effects) {
         match node.kind.get() {
@@ -548,6 +575,9 @@ impl Tree {
     #[inline]
     #[must_use]
     fn wake_up(&self, mut node: Node) -> Option<Rc<Waker>> {
+        if !node.woken.replace(true) && self.observed.get() {
+            self.note_woken(node);
+        }
         loop {
             match node.kind.get() {
                 Kind::Task | Kind::Body if !node.queued.get() => {}
@@ -572,13 +602,30 @@ impl Tree {
         }
     }
 
-    /// Wakes a nursery's owner.
+    /// Notes that a task or body was woken for its own sake.
+    #[cold]
+    fn note_woken(&self, node: Node) {
+        if matches!(node.kind.get(), Kind::Task | Kind::Body) {
+            self.happened.borrow_mut().push_back(Happening::Scheduled(self.id(node)));
+        }
+    }
+
+    /// Wakes a nursery's owner, because its code behind the nursery is to go on.
+    pub(crate) fn resume_owner(&self, nursery: Node, effects: &mut Effects) {
+        nursery.signalled.set(true);
+        match nursery.owner.get() {
+            Some(owner) => self.wake_node(owner, effects),
+            None => effects.0.extend(nursery.foreign_owner().map(Effect::Wake)),
+        }
+    }
+
+    /// Wakes a nursery's owner on behalf of what is in the nursery.
     pub(crate) fn signal(&self, nursery: Node, effects: &mut Effects) {
         if nursery.signalled.replace(true) {
             return;
         }
         match nursery.owner.get() {
-            Some(owner) => self.wake_node(owner, effects),
+            Some(owner) => self.wake_on_behalf(owner, effects),
             None => effects.0.extend(nursery.foreign_owner().map(Effect::Wake)),
         }
     }

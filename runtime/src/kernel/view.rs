@@ -34,7 +34,7 @@ pub struct NurseryInfo {
 
 impl Task {
     /// A view of the task that a node belongs to.
-    fn of(tree: &Tree, node: Node) -> Self {
+    pub(crate) fn of(tree: &Tree, node: Node) -> Self {
         let node = tree.task_of(node);
         let name = if node.kind.get() == Kind::Task { node.name() } else { "<run>".into() };
         let nursery = node.parent.get().map(|parent| Box::new(NurseryInfo::of(tree, parent)));
@@ -46,7 +46,7 @@ impl Task {
         self.id.serial()
     }
 
-    /// The name: what [`named`](crate::Nursery::named) gave, or the type name of the task's future.
+    /// The name: what [`named`](crate::Nursery::named) gave, or that of the function whose future the task is.
     pub fn name(&self) -> &str {
         &self.name
     }

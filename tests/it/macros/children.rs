@@ -221,6 +221,7 @@ fn inline_tasks_need_no_annotation() {
             });
             n.start_soon(async { Ok::<_, Oops>(()) });
             n.start_soon(async { if how == 77 { Err("a text")? } Ok(()) });
+            n.start_soon(async { if how == 79 { return Err("a text".into()); } Ok(()) });
             n.start_soon(async { if how == 78 { Err("a text") } else { Ok(()) } });
             assert_eq!(handle.join().await.ok(), Some("the handle's"));
         };
