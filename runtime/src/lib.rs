@@ -113,11 +113,15 @@
 extern crate self as trio;
 
 mod attributes;
+mod buffered;
 mod channel;
+mod for_each;
+mod interval;
 mod kernel;
 pub mod lowlevel;
 mod macros;
 pub mod net;
+mod rate_limiter;
 mod stream;
 mod sync;
 pub mod testing;
@@ -126,10 +130,13 @@ mod threads;
 /// A result whose error is a [`BoxError`] unless given: so that `?` takes an `io::Error` and an [`ErrorGroup`] alike.
 pub type Result<T = (), E = BoxError> = std::result::Result<T, E>;
 
+pub use buffered::{BufferedReceiveStream, LimitExceededError};
 pub use channel::{
     EndOfChannel, MemoryChannelStatistics, MemoryReceiver, MemorySender, SendError, TryReceiveError, TrySendError,
     open_memory_channel,
 };
+pub use for_each::for_each_concurrent;
+pub use interval::{Interval, MissedTicks, interval};
 pub use kernel::checkpoint::checkpoint;
 pub use kernel::child::TaskOutput;
 pub use kernel::clock::Clock;
@@ -148,6 +155,7 @@ pub use kernel::task::{Cancelled, TaskHandle};
 pub use kernel::token::RunFinishedError;
 pub use kernel::view::{EffectiveDeadline, current_effective_deadline};
 pub use net::happy::open_tcp_stream;
+pub use rate_limiter::RateLimiter;
 pub use stream::{AsyncResource, ByteStream, HalfCloseableStream, Listener, ReceiveStream, SendStream};
 pub use sync::{Event, Lock, LockGuard, WouldBlock};
 pub use trio_macros::{main, test};

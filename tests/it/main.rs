@@ -1,11 +1,13 @@
 //! Integration tests: one binary, a module for each subject.
 
+mod buffered;
 mod cancel;
 mod channel_lock_event;
 mod checkpoint;
 mod clock;
 mod completion;
 mod deadline;
+mod for_each;
 mod instruments;
 mod io_readiness;
 mod layers;
@@ -14,6 +16,7 @@ mod macros;
 mod main_function;
 mod net;
 mod nursery;
+mod paced;
 mod quickstart;
 mod rules;
 mod scheduler;
