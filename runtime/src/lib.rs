@@ -149,6 +149,7 @@ pub use kernel::reactor::{BusyResourceError, ClosedResourceError};
 pub use kernel::reason::{CancelReason, CancelSource};
 pub use kernel::run::{Builder, CtrlC, run};
 pub use kernel::scope::{CancelScope, TooSlowError, fail_after, fail_at, move_on_after, move_on_at, shield};
+pub use kernel::shutdown::until_shutdown;
 pub use kernel::sleep::{current_time, sleep, sleep_forever, sleep_until};
 pub use kernel::start::{StartError, TaskStatus};
 pub use kernel::task::{Cancelled, TaskHandle};

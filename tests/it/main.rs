@@ -22,6 +22,7 @@ mod rules;
 mod scheduler;
 mod scopes;
 mod shield;
+mod shutdown;
 mod soundness;
 mod source;
 mod start;

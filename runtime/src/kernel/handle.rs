@@ -29,17 +29,19 @@ pub(crate) struct Settings {
     pub(crate) limit: Limit,
     pub(crate) shield: bool,
     pub(crate) cancelled: Option<Rc<CancelReason>>,
+    /// It is to wind down as soon as it is entered, for so long.
+    pub(super) shut_down: Option<Duration>,
 }
 
 /// What is left of a scope that has ended.
 #[derive(Clone, Debug)]
-pub(crate) struct Remains {
+pub(super) struct Remains {
     deadline: Option<Instant>,
     cancelled: Option<Rc<CancelReason>>,
     caught: bool,
 }
 
-enum State {
+pub(super) enum State {
     /// Not entered yet.
     Unbound(Settings),
     /// Being polled: the node in the tree has the state.
@@ -48,7 +50,7 @@ enum State {
 }
 
 /// A scope that has handles.
-pub(crate) struct Handled(RefCell<State>);
+pub(crate) struct Handled(pub(super) RefCell<State>);
 
 impl Handled {
     pub(crate) fn unbound(settings: Settings) -> Rc<Self> {
@@ -299,7 +301,7 @@ impl fmt::Debug for CancelHandle {
 }
 
 /// Sets the deadline of a scope that is active; one that has passed cancels before any task takes its next step.
-fn move_deadline(run: &Run, node: NodeId, deadline: Time) {
+pub(super) fn move_deadline(run: &Run, node: NodeId, deadline: Time) {
     run.set_deadline(node, deadline);
     if deadline <= run.now() {
         run.look_soon();

@@ -21,6 +21,7 @@ use super::instrument::{Instrument, Instruments};
 use super::lazy::Lazy;
 use super::reactor::Reactor;
 use super::reason::{CancelReason, CancelSource};
+use super::shutdown::Shutdowns;
 use super::timers::{NEVER, NO_TIMER, Target, Time, Timers, UNARMED};
 use super::token::Outstanding;
 use super::tree::{Effects, Tree};
@@ -44,6 +45,7 @@ pub(crate) struct Run {
     pub(crate) timers: RefCell<Timers>,
     pub(crate) lazy: Lazy,
     pub(crate) instruments: Instruments,
+    pub(crate) shutdowns: Shutdowns,
     pub(crate) reactor: Reactor,
     pub(crate) blocked: Blocked,
     pub(crate) outstanding: Outstanding,
@@ -82,6 +84,7 @@ impl Run {
             timers: RefCell::default(),
             lazy: Lazy::default(),
             instruments: Instruments::default(),
+            shutdowns: Shutdowns::default(),
             reactor,
             blocked: Blocked::default(),
             outstanding: Outstanding::default(),

@@ -102,7 +102,7 @@ impl CancelScope {
     fn handled(&self) -> Rc<Handled> {
         match &*self.config.borrow() {
             Config::Own { limit, shield } => {
-                Handled::unbound(Settings { limit: *limit, shield: *shield, cancelled: None })
+                Handled::unbound(Settings { limit: *limit, shield: *shield, ..Settings::default() })
             }
             Config::Handled(scope) => Rc::clone(scope),
         }
@@ -158,7 +158,7 @@ impl Drop for Place {
 impl Place {
     fn enter(&mut self, run: &Run, context: &Context<'_>, config: Config) {
         let (settings, handled) = match config {
-            Config::Own { limit, shield } => (Settings { limit, shield, cancelled: None }, None),
+            Config::Own { limit, shield } => (Settings { limit, shield, ..Settings::default() }, None),
             Config::Handled(handled) => (handled.settings(), Some(handled)),
         };
         let (deadline, passed) = deadline_of(settings.limit, run);
@@ -181,6 +181,9 @@ impl Place {
         }
         self.handled = handled;
         self.id = Some(id);
+        if let (Some(scope), Some(grace)) = (&self.handled, settings.shut_down) {
+            CancelHandle { scope: Rc::clone(scope) }.shut_down(grace);
+        }
         // A deadline that has passed cancels on entry, as in Trio: the first checkpoint inside meets it.
         if passed {
             run.change(|tree, effects| {
