@@ -128,7 +128,7 @@ pub type Result<T = (), E = BoxError> = std::result::Result<T, E>;
 
 pub use channel::{
     EndOfChannel, MemoryChannelStatistics, MemoryReceiver, MemorySender, SendError, TryReceiveError, TrySendError,
-    open_memory_channel,
+    Yielder, open_memory_channel, safe_channel,
 };
 pub use kernel::checkpoint::checkpoint;
 pub use kernel::child::TaskOutput;
