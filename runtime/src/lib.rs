@@ -101,7 +101,7 @@
 //! * tasks: [`Nursery`], [`TaskHandle`], [`TaskStatus`], [`ErrorGroup`]
 //! * cancellation: [`CancelScope`], [`CancelHandle`], [`CancelReason`], [`finally`], [`current_effective_deadline`]
 //! * time: [`sleep`], [`sleep_until`], [`current_time`], [`Clock`]
-//! * between tasks: [`Event`], [`Lock`], [`open_memory_channel`]
+//! * between tasks: [`Event`], [`Lock`], [`open_memory_channel`], [`safe_channel`], [`TaskLocal`]
 //! * network: [`net`], [`open_tcp_stream`], [`SendStream`], [`ReceiveStream`]
 //! * for your own primitives: [`lowlevel`]
 //!
@@ -122,6 +122,7 @@ mod stream;
 mod sync;
 pub mod testing;
 mod threads;
+mod variables;
 
 /// A result whose error is a [`BoxError`] unless given: so that `?` takes an `io::Error` and an [`ErrorGroup`] alike.
 pub type Result<T = (), E = BoxError> = std::result::Result<T, E>;
@@ -150,6 +151,7 @@ pub use net::happy::open_tcp_stream;
 pub use stream::{AsyncResource, ByteStream, HalfCloseableStream, Listener, ReceiveStream, SendStream};
 pub use sync::{Event, Lock, LockGuard, WouldBlock};
 pub use trio_macros::{main, test};
+pub use variables::{TaskLocal, TreeVar};
 
 /// What the macros expand to. No promises: use the macros.
 #[doc(hidden)]

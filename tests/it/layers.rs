@@ -29,6 +29,7 @@ const MODULES: &[(&str, Layer)] = &[
     ("macros", Layer::Primitives),
     ("sync", Layer::Primitives),
     ("channel", Layer::Primitives),
+    ("variables", Layer::Primitives),
     ("stream", Layer::Resources),
     ("threads", Layer::Resources),
     ("net", Layer::Resources),

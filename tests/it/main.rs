@@ -1,6 +1,7 @@
 //! Integration tests: one binary, a module for each subject.
 
 mod cancel;
+mod channel;
 mod channel_lock_event;
 mod checkpoint;
 mod clock;
@@ -22,4 +23,5 @@ mod start;
 mod support;
 mod tidy;
 mod ui;
+mod variables;
 mod vectors;

@@ -15,12 +15,15 @@ use crate::kernel::run::Run;
 use crate::sync::wait_queue::Operation;
 use crate::{EndOfChannel, TryReceiveError};
 
+/// A receive that owns what it borrows from.
+type OwnedReceive<T> = Operation<Receive<Rc<Shared<T>>>>;
+
 /// A receive that outlives the call that began it, since a stream is polled anew for each value.
 ///
 /// It never holds a value that it owes a yield for: what polls a stream may go away without telling, and nothing would
 /// then let go of the hold. So the yield comes first here.
 pub(super) struct Wait<T> {
-    operation: RefCell<Option<Operation<Receive<Rc<Shared<T>>>>>>,
+    operation: RefCell<Option<OwnedReceive<T>>>,
     yielded: bool,
 }
 

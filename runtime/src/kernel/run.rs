@@ -22,6 +22,7 @@ use super::reason::{CancelReason, CancelSource};
 use super::timers::{NEVER, NO_TIMER, Target, Time, Timers, UNARMED};
 use super::token::Outstanding;
 use super::tree::{Effects, Tree};
+use super::variables::Variables;
 use super::waker::waker;
 use super::word::Word;
 use super::{context, deadlock, system};
@@ -45,6 +46,7 @@ pub(crate) struct Run {
     pub(crate) blocked: Blocked,
     pub(crate) outstanding: Outstanding,
     pub(crate) system: system::Queue,
+    pub(crate) variables: Variables,
     clock: Box<dyn Clock>,
     /// The clock may move at any time, not only while the run waits.
     clock_is_virtual: bool,
@@ -82,6 +84,7 @@ impl Run {
             blocked: Blocked::default(),
             outstanding: Outstanding::default(),
             system: system::Queue::default(),
+            variables: Variables::default(),
             clock,
             clock_is_virtual,
             epoch,
@@ -589,6 +592,7 @@ impl Builder {
         for call in rest.calls {
             system::call(&run, call);
         }
+        run.forget_variables();
         drop(entered);
         system::finish(&run);
         match result {
