@@ -375,9 +375,25 @@ async fn values_are_dropped_with_the_last_task_that_has_them() {
 async fn a_call_from_a_token_sees_no_tasks_values() {
     NAME.set("task");
     let (tell, told) = std::sync::mpsc::channel();
-    current_token().run_sync_soon(move || tell.send(NAME.try_get()).unwrap()).unwrap();
+    let call = move || {
+        tell.send(NAME.try_get()).unwrap();
+        NAME.set("the run's own");
+        PLACE.set("the run's own");
+    };
+    current_token().run_sync_soon(call).unwrap();
     settle().await;
     assert_eq!(told.try_recv(), Ok(None));
+    assert_eq!(NAME.get(), "task");
+
+    // Nor do system tasks see what it has set.
+    let done = Rc::new(Event::new());
+    let done_there = Rc::clone(&done);
+    spawn_system_task("system", async move {
+        assert_eq!((NAME.try_get(), PLACE.get()), (None, "nowhere"));
+        done_there.set();
+    })
+    .unwrap();
+    done.wait().await;
 }
 
 // ---------------------------------------------------------------- along the nurseries

@@ -117,7 +117,7 @@ impl<T> MemoryReceiver<T> {
     /// ```
     pub fn drain(&self) -> Vec<T> {
         self.leave_stream();
-        // Senders only: they are told that they may go on, but can't send more before this returns.
+        // No more than is there now, even if a foreign waker that is called meanwhile sends something.
         let most = self.shared.buffer.borrow().len() + self.shared.sending.len();
         std::iter::from_fn(|| self.shared.try_receive().ok()).take(most).collect()
     }

@@ -10,8 +10,8 @@ use crate::sync::wait_queue::Operation;
 
 /// The sending end of a memory channel: Trio's `MemorySendChannel`.
 ///
-/// Made by [`open_memory_channel`](super::open_memory_channel). A clone is one more sender of the same channel. A sender
-/// is closed by dropping it; when the last one is, receivers get what is left, and then [`EndOfChannel`].
+/// Made by [`open_memory_channel`](super::open_memory_channel). A clone is one more sender of the same channel. A
+/// sender is closed by dropping it; when the last one is, receivers get what is left, and then [`EndOfChannel`].
 ///
 /// Where Trio fails with `ClosedResourceError`, here the program does not compile: closing takes the sender away, so
 /// nobody can use it afterwards, or close it while a [`send`](Self::send) through it waits.

@@ -79,8 +79,8 @@ impl<T> Wait<T> {
 /// The values in the order in which they were sent, until the channel ends.
 ///
 /// Each poll for a value is a checkpoint, as [`receive`](MemoryReceiver::receive) is. If nothing is to be had, the
-/// receiver gets a place in the queue of receivers, which it keeps even if `next()` is dropped: what comes is given by the next
-/// `next()`. Any other use of the receiver gives the place up first, so that nothing is lost between the two.
+/// receiver gets a place in the queue of receivers, which it keeps even if `next()` is dropped: what comes is given by
+/// the next `next()`. Any other use of the receiver gives the place up first, so that nothing is lost between the two.
 ///
 /// # Panics
 ///

@@ -1,8 +1,8 @@
 //! The values of variables: of the run, of its tasks, and along its nurseries.
 //!
-//! Values are kept among the details of the nodes that have any, so they go with their nodes, and a program without
-//! variables pays one look at a flag for each spawn and each nursery. A node's values are shared with those that
-//! inherited them until one of the two changes its own.
+//! Values are kept among the details of the nodes that have any, so they go with their nodes, and a run in which none is
+//! set pays one look at a flag for each spawn and each nursery. A node's values are shared with those that inherited them
+//! until one of the two changes its own.
 //!
 //! Dropping a value runs foreign code: whatever was replaced is handed back, to be dropped when nothing is borrowed.
 
@@ -173,7 +173,10 @@ impl Run {
 
     #[cold]
     fn inherit(&self, heritage: Heritage, heir: Node) {
-        if let Some(values) = self.values(heritage, self.current_task()) {
+        let task = self.current_task();
+        // What calls from other threads have set at the root is no affair of the main task and the system tasks.
+        let values = if task == self.tree.root { None } else { self.values(heritage, task) };
+        if let Some(values) = values {
             heir.with_details(|details| *heritage.of_mut(details) = Some(values));
         }
     }

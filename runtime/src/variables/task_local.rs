@@ -13,10 +13,10 @@ use crate::kernel::variables::{Heritage, Value};
 /// one of the two sets, the other does not see. For what accompanies a piece of work, such as the number of the
 /// request that it belongs to.
 ///
-/// A nursery's body belongs to the task around it. System tasks are spawned by the run, which has no values. Worker threads are no
-/// tasks: move into their closure what they need.
+/// A nursery's body belongs to the task around it. System tasks are spawned by the run, which has no values to give.
+/// Worker threads are no tasks: move into their closure what they need.
 ///
-/// A program that sets no variable pays nothing for there being some; one that does pays a reference count for a spawn.
+/// A run in which no variable is set pays nothing for there being some; in others, each spawn counts a reference.
 ///
 /// # Examples
 ///
@@ -205,8 +205,8 @@ impl<T: 'static> TaskLocal<T> {
     /// before.
     ///
     /// What is [`set`](Self::set) inside counts inside only. Two such futures in one task, in a `join!` say, do not
-    /// disturb each other. Tasks that are spawned inside have the value, too, also when the future has ended. The future is polled and
-    /// dropped under the value. Not a checkpoint of its own.
+    /// disturb each other. Tasks that are spawned inside have the value, too, also when the future has ended. The future
+    /// is polled and dropped under the value. Not a checkpoint of its own.
     ///
     /// # Panics
     ///

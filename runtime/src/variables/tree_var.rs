@@ -12,11 +12,12 @@ use crate::kernel::variables::{Heritage, Value};
 /// A task begins with the value that the task which opened its nursery had *when it opened it*, whoever spawns it, and
 /// whenever. So whatever a nursery's tasks rely on can be promised where the nursery is opened, and a value never
 /// outlives the block that it was set around: for what belongs to a place in the program, such as an open connection
-/// or a service nursery. A task under [`start`](crate::Nursery::start) has its value from the nursery that it is to go to.
+/// or a service nursery. A task under [`start`](crate::Nursery::start) has its value from the nursery that it is to go
+/// to.
 ///
 /// [`TaskLocal`](crate::TaskLocal) is the other kind, whose value comes from whoever spawns.
 ///
-/// A program that sets no variable pays nothing for there being some.
+/// A run in which no variable is set pays nothing for there being some; in others, each nursery counts a reference.
 ///
 /// # Examples
 ///
@@ -202,8 +203,8 @@ impl<T: 'static> TreeVar<T> {
     /// before.
     ///
     /// What is [`set`](Self::set) inside counts inside only. Two such futures in one task, in a `join!` say, do not
-    /// disturb each other. Tasks of nurseries that are opened inside have the value, too. (tricycle's `being`.) The future is polled and
-    /// dropped under the value. Not a checkpoint of its own.
+    /// disturb each other. Tasks of nurseries that are opened inside have the value, too. The future is polled and dropped
+    /// under the value. Not a checkpoint of its own. (tricycle's `being`.)
     ///
     /// # Panics
     ///

@@ -77,11 +77,10 @@ async fn nothing_is_lost_to_a_select_of_streams() {
     trio::nursery! { |n|
         n.start_soon(send_all(left_sender, 0..30));
         n.start_soon(send_all(right_sender, 30..60));
-        loop {
-            match select(left.next(), right.next()).await {
-                Either::Left((Some(value), _)) | Either::Right((Some(value), _)) => got.push(value),
-                Either::Left((None, _)) | Either::Right((None, _)) => break,
-            }
+        while let Either::Left((Some(value), _)) | Either::Right((Some(value), _)) =
+            select(left.next(), right.next()).await
+        {
+            got.push(value);
         }
         got.extend(left.collect::<Vec<u32>>().await);
         got.extend(right.collect::<Vec<u32>>().await);
