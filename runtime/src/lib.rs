@@ -105,6 +105,13 @@
 //! * network: [`net`], [`open_tcp_stream`], [`SendStream`], [`ReceiveStream`]
 //! * for your own primitives: [`lowlevel`]
 //!
+//! # Features
+//!
+//! All off by default.
+//!
+//! * `stream`: [`MemoryReceiver`] is a `Stream` of the `futures` crates
+//! * `full`: all of them
+//!
 //! # Platforms
 //!
 //! Unix, and tested on Linux. Rust 1.85 or newer.

@@ -487,6 +487,23 @@ async fn a_nursery_keeps_its_values_alive_and_no_longer() {
     assert_eq!(Rc::strong_count(&value), 1);
 }
 
+/// Other variables that came along stay what they are, whatever is set and unset around them.
+#[trio::test]
+async fn a_scope_leaves_the_other_variables_alone() {
+    static OTHER: TreeVar<u32> = TreeVar::new("other");
+    PLACE.set("outside");
+    trio::nursery! { |n|
+        n.start_soon(async {
+            OTHER.scope(1, async {
+                assert_eq!((PLACE.get(), OTHER.get()), ("outside", 1));
+                trio::checkpoint().await;
+            }).await;
+            assert_eq!((PLACE.get(), OTHER.try_get()), ("outside", None));
+            trio::nursery! { |n| n.start_soon(async { assert_eq!(PLACE.get(), "outside") }) }
+        });
+    }
+}
+
 #[test]
 fn a_tree_variable_needs_a_run() {
     assert!(panic_text(|| PLACE.get()).starts_with("this needs a trio run"));

@@ -151,7 +151,8 @@ impl Run {
         let own = task.with_details(|details| heritage.of_mut(details).take());
         let mut values = own.or_else(|| self.values(heritage, task)).unwrap_or_default();
         let old = Rc::make_mut(&mut values).replace(variable, value);
-        task.with_details(|details| *heritage.of_mut(details) = Some(values));
+        // Who has set nothing, or no longer, has nothing to pass on.
+        task.with_details(|details| *heritage.of_mut(details) = Some(values).filter(|values| !values.0.is_empty()));
         old
     }
 
