@@ -101,9 +101,16 @@
 //! * tasks: [`Nursery`], [`TaskHandle`], [`TaskStatus`], [`ErrorGroup`]
 //! * cancellation: [`CancelScope`], [`CancelHandle`], [`CancelReason`], [`finally`], [`current_effective_deadline`]
 //! * time: [`sleep`], [`sleep_until`], [`current_time`], [`Clock`]
-//! * between tasks: [`Event`], [`Lock`], [`open_memory_channel`]
+//! * between tasks: [`Event`], [`Lock`], [`open_memory_channel`], [`safe_channel`], [`TaskLocal`]
 //! * network: [`net`], [`open_tcp_stream`], [`SendStream`], [`ReceiveStream`]
 //! * for your own primitives: [`lowlevel`]
+//!
+//! # Features
+//!
+//! All off by default.
+//!
+//! * `stream`: [`MemoryReceiver`] is a `Stream` of the `futures` crates
+//! * `full`: all of them
 //!
 //! # Platforms
 //!
@@ -126,6 +133,7 @@ mod stream;
 mod sync;
 pub mod testing;
 mod threads;
+mod variables;
 
 /// A result whose error is a [`BoxError`] unless given: so that `?` takes an `io::Error` and an [`ErrorGroup`] alike.
 pub type Result<T = (), E = BoxError> = std::result::Result<T, E>;
@@ -133,7 +141,7 @@ pub type Result<T = (), E = BoxError> = std::result::Result<T, E>;
 pub use buffered::{BufferedReceiveStream, LimitExceededError};
 pub use channel::{
     EndOfChannel, MemoryChannelStatistics, MemoryReceiver, MemorySender, SendError, TryReceiveError, TrySendError,
-    open_memory_channel,
+    Yielder, open_memory_channel, safe_channel,
 };
 pub use for_each::for_each_concurrent;
 pub use interval::{Interval, MissedTicks, interval};
@@ -160,6 +168,7 @@ pub use rate_limiter::RateLimiter;
 pub use stream::{AsyncResource, ByteStream, HalfCloseableStream, Listener, ReceiveStream, SendStream};
 pub use sync::{Event, Lock, LockGuard, WouldBlock};
 pub use trio_macros::{main, test};
+pub use variables::{TaskLocal, TreeVar};
 
 /// What the macros expand to. No promises: use the macros.
 #[doc(hidden)]

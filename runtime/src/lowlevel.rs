@@ -10,3 +10,4 @@ pub use crate::kernel::token::{Token, current_token};
 pub use crate::kernel::view::{
     NurseryInfo, RunStatistics, Task, current_root_task, current_statistics, current_task, in_run, in_task,
 };
+pub use crate::variables::{RunVar, RunVarToken};

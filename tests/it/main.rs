@@ -2,6 +2,7 @@
 
 mod buffered;
 mod cancel;
+mod channel;
 mod channel_lock_event;
 mod checkpoint;
 mod clock;
@@ -29,4 +30,5 @@ mod start;
 mod support;
 mod tidy;
 mod ui;
+mod variables;
 mod vectors;

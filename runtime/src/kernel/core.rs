@@ -95,7 +95,11 @@ pub(crate) struct Birth<'scope, E> {
 impl<E> Core<E> {
     /// Opens a nursery below the node that is being polled.
     pub(crate) fn open(location: &'static Location<'static>) -> Self {
-        let id = context::with(|run| run.tree.id(run.tree.insert_nursery(run.current(), location, None)));
+        let id = context::with(|run| {
+            let nursery = run.tree.insert_nursery(run.current(), location, None);
+            run.inherit_at_opening(nursery);
+            run.tree.id(nursery)
+        });
         Self {
             id,
             location,
@@ -158,6 +162,7 @@ impl<E> Core<E> {
                 let task = tree.insert_task(nursery, name, location, effects);
                 task.place.set(place);
                 task.set(Flag::DAEMON, daemon);
+                run.inherit_at_spawn(task);
                 Some(tree.id(task))
             })
         })

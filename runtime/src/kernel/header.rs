@@ -22,6 +22,7 @@ use std::task::Waker;
 
 use super::reason::CancelReason;
 use super::timers::{NEVER, NO_TIMER, Time, TimerKey};
+use super::variables::Values;
 use super::word::MAX_NODES;
 
 /// Names a node for good. It gives the node only in the run that the node belongs to, and only while it exists: another
@@ -181,6 +182,11 @@ pub(crate) struct Details {
     pub(crate) abort: Option<Rc<dyn Fn()>>,
     /// Foreign wakers of operations that parked here because of a cancellation; woken if it is taken back.
     pub(crate) parked: Vec<Rc<Waker>>,
+    /// A task: its values of variables that it has from whoever spawned it.
+    pub(crate) spawned_with: Option<Rc<Values>>,
+    /// A task that has set variables which come along the nurseries: its values of these. A nursery: those of whoever
+    /// opened it.
+    pub(crate) opened_with: Option<Rc<Values>>,
 }
 
 impl Header {

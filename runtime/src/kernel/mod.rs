@@ -39,6 +39,7 @@ pub(crate) mod task;
 pub(crate) mod timers;
 pub(crate) mod token;
 pub(crate) mod tree;
+pub(crate) mod variables;
 pub(crate) mod view;
 pub(crate) mod waker;
 pub(crate) mod word;

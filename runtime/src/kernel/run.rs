@@ -25,6 +25,7 @@ use super::shutdown::Shutdowns;
 use super::timers::{NEVER, NO_TIMER, Target, Time, Timers, UNARMED};
 use super::token::Outstanding;
 use super::tree::{Effects, Tree};
+use super::variables::Variables;
 use super::waker::waker;
 use super::word::Word;
 use super::{context, deadlock, system};
@@ -50,6 +51,7 @@ pub(crate) struct Run {
     pub(crate) blocked: Blocked,
     pub(crate) outstanding: Outstanding,
     pub(crate) system: system::Queue,
+    pub(crate) variables: Variables,
     clock: Box<dyn Clock>,
     /// The clock may move at any time, not only while the run waits.
     clock_is_virtual: bool,
@@ -89,6 +91,7 @@ impl Run {
             blocked: Blocked::default(),
             outstanding: Outstanding::default(),
             system: system::Queue::default(),
+            variables: Variables::default(),
             clock,
             clock_is_virtual,
             epoch,
@@ -628,6 +631,7 @@ impl Builder {
             system::call(&run, call);
         }
         run.tell_after_run();
+        run.forget_variables();
         drop(entered);
         system::finish(&run);
         match result {

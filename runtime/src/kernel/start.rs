@@ -193,6 +193,7 @@ impl<'scope, V, E> Start<'scope, V, E> {
                     task
                 }
             };
+            run.inherit_at_spawn(task);
             (tree.id(call), tree.id(task))
         });
         self.core.starting.set(self.core.starting.get() + 1);
