@@ -145,6 +145,7 @@ pub use channel::{
 };
 pub use for_each::for_each_concurrent;
 pub use interval::{Interval, MissedTicks, interval};
+pub use kernel::builder::{Builder, CtrlC, run};
 pub use kernel::checkpoint::checkpoint;
 pub use kernel::child::TaskOutput;
 pub use kernel::clock::Clock;
@@ -155,7 +156,6 @@ pub use kernel::instrument::Instrument;
 pub use kernel::nursery::{Named, Nursery, open_nursery, open_try_nursery};
 pub use kernel::reactor::{BusyResourceError, ClosedResourceError};
 pub use kernel::reason::{CancelReason, CancelSource};
-pub use kernel::run::{Builder, CtrlC, run};
 pub use kernel::scope::{CancelScope, TooSlowError, fail_after, fail_at, move_on_after, move_on_at, shield};
 pub use kernel::shutdown::until_shutdown;
 pub use kernel::sleep::{current_time, sleep, sleep_forever, sleep_until};

@@ -9,6 +9,7 @@
 //! (see [`word`]), so it can be used from any thread at any time.
 
 pub(crate) mod blocked;
+pub(crate) mod builder;
 pub(crate) mod checkpoint;
 pub(crate) mod child;
 pub(crate) mod clock;

@@ -6,18 +6,16 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::fmt;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::blocked::Blocked;
+use super::builder::Builder;
 use super::clock::{Clock, CoarseClock, Epoch, SystemClock};
 use super::header::{Flag, Node, NodeId};
 use super::inbox::{self, Note, Opened};
-use super::instrument::{Instrument, Instruments};
+use super::instrument::Instruments;
 use super::lazy::Lazy;
 use super::reactor::Reactor;
 use super::reason::{CancelReason, CancelSource};
@@ -28,7 +26,7 @@ use super::tree::{Effects, Tree};
 use super::variables::Variables;
 use super::waker::waker;
 use super::word::Word;
-use super::{context, deadlock, system};
+use super::{deadlock, system};
 
 /// How many task steps pass between two looks at the reactor and the inbox while there is always something
 /// runnable.
@@ -70,7 +68,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    fn new(builder: Builder) -> Self {
+    pub(super) fn new(builder: Builder) -> Self {
         let reactor = Reactor::new().unwrap_or_else(|error| panic!("trio can't open its I/O selector: {error}"));
         let opened = inbox::open(reactor.kick());
         let clock_is_virtual = builder.clock.is_some();
@@ -364,7 +362,7 @@ impl Run {
     }
 
     /// Polls the root until it is done.
-    fn drive<F: Future>(&self, root: F) -> F::Output {
+    pub(super) fn drive<F: Future>(&self, root: F) -> F::Output {
         let mut root = pin!(root);
         let waker = waker(self.tree.word(self.tree.root));
         let mut context = Context::from_waker(&waker);
@@ -456,188 +454,6 @@ pub(crate) struct Within<'run> {
 impl Drop for Within<'_> {
     fn drop(&mut self) {
         self.run.tree.current.set(self.previous);
-    }
-}
-
-/// Runs an async program to its end and returns its value.
-///
-/// `main` becomes the *main task*. When it ends, system tasks are cancelled, and `run` returns once every task
-/// is gone. A panic in `main` comes out of `run`. Everything happens on the calling thread.
-///
-/// # Panics
-///
-/// If this thread is inside a run already, if the system refuses an I/O selector, or if a system task panicked.
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// let answer = trio::run(async {
-///     trio::sleep(Duration::from_millis(1)).await;
-///     42
-/// });
-/// assert_eq!(answer, 42);
-/// ```
-#[track_caller]
-pub fn run<F: Future>(main: F) -> F::Output {
-    Builder::new().run(main)
-}
-
-/// What Ctrl-C (SIGINT) does to a run that `#[trio::main]` or [`Builder::ctrl_c`] set up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum CtrlC {
-    /// The first cancels the main task, so that every `Drop` and [`finally`](crate::finally) runs; the second
-    /// kills the process.
-    Cancel,
-    /// Leave the process's signal handling alone.
-    #[default]
-    Ignore,
-}
-
-/// Options of a run. [`run`] is this with all of them at their defaults.
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use trio::testing::MockClock;
-///
-/// // A day passes in no time.
-/// trio::Builder::new()
-///     .clock(MockClock::new().autojump())
-///     .run(trio::sleep(Duration::from_secs(86_400)));
-/// ```
-#[must_use = "a builder does nothing until `run` is called"]
-pub struct Builder {
-    clock: Option<Box<dyn Clock>>,
-    seed: Option<u64>,
-    checkpoint_budget: u32,
-    ctrl_c: CtrlC,
-    on_deadlock: deadlock::Action,
-    instruments: Vec<Rc<dyn Instrument>>,
-}
-
-impl Default for Builder {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl fmt::Debug for Builder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
-            .field("clock", &self.clock.as_ref().map_or("system", |_| "custom"))
-            .field("seed", &self.seed)
-            .field("checkpoint_budget", &self.checkpoint_budget)
-            .field("ctrl_c", &self.ctrl_c)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Builder {
-    /// The default options: the system's clock, tasks in the order in which they were woken, 32 operations a
-    /// step, no handling of Ctrl-C.
-    pub const fn new() -> Self {
-        Self {
-            clock: None,
-            seed: None,
-            checkpoint_budget: 32,
-            ctrl_c: CtrlC::Ignore,
-            on_deadlock: deadlock::Action::Report,
-            instruments: Vec::new(),
-        }
-    }
-
-    /// The clock that all deadlines and sleeps of the run use.
-    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
-        self.clock = Some(Box::new(clock));
-        self
-    }
-
-    /// Shuffles the order of ready tasks in every pass, as this seed says. The same program with the same seed
-    /// and without outside influence runs in the same order each time.
-    ///
-    /// Python's Trio shuffles always, so that programs do not come to depend on an order that nobody promised;
-    /// here it is for tests, and without a seed the order is first in, first out.
-    pub const fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
-        self
-    }
-
-    /// How many operations that need not wait a task may complete within one step before the next one yields
-    /// to the other tasks: 32 unless set. With 1 every operation yields, which is Trio's own rule and the
-    /// default under `#[trio::test]`. 0 is taken as 1.
-    pub const fn checkpoint_budget(mut self, operations: u32) -> Self {
-        self.checkpoint_budget = operations;
-        self
-    }
-
-    /// Adds an instrument, which is told of all that the run does.
-    pub fn instrument(mut self, instrument: impl Instrument + 'static) -> Self {
-        self.instruments.push(Rc::new(instrument));
-        self
-    }
-
-    /// What Ctrl-C does; nothing of trio's unless set.
-    pub const fn ctrl_c(mut self, policy: CtrlC) -> Self {
-        self.ctrl_c = policy;
-        self
-    }
-
-    /// Makes a run that can never make progress again panic with its task tree, instead of reporting it once
-    /// and waiting on. `#[trio::test]` does this.
-    pub(crate) const fn fail_on_deadlock(mut self) -> Self {
-        self.on_deadlock = deadlock::Action::Panic;
-        self
-    }
-
-    /// Runs `main` with these options. See [`run`].
-    ///
-    /// # Panics
-    ///
-    /// As [`run`]; and, with [`CtrlC::Cancel`], if Ctrl-C cancelled the main task, so that there is no value
-    /// (`#[trio::main]` exits with 130 then).
-    #[track_caller]
-    pub fn run<F: Future>(self, main: F) -> F::Output {
-        match self.run_interruptible(main) {
-            (Some(output), _) => output,
-            (None, _) => panic!("the main task was cancelled by Ctrl-C"),
-        }
-    }
-
-    /// Runs `main`; `None` if Ctrl-C cancelled it. Also says whether Ctrl-C was pressed.
-    #[track_caller]
-    pub(crate) fn run_interruptible<F: Future>(mut self, main: F) -> (Option<F::Output>, bool) {
-        assert!(
-            context::try_with(|_| ()).is_none(),
-            "trio::run was called from inside a trio run on this thread: await the future, or open a nursery, instead"
-        );
-        let (ctrl_c, location) = (self.ctrl_c, Location::caller());
-        let instruments = std::mem::take(&mut self.instruments);
-        let run = Run::new(self);
-        let entered = context::enter(&run).expect("this thread was found to be in no run just now");
-        for instrument in instruments {
-            run.add_instrument(instrument);
-        }
-        run.tell_before_run();
-        let result = {
-            let name: Cow<'static, str> = Cow::Borrowed(std::any::type_name::<F>());
-            let root = system::root(name, location, main, ctrl_c);
-            catch_unwind(AssertUnwindSafe(|| run.drive(root)))
-        };
-        // Every call that was accepted is made before the run returns.
-        let rest = run.opened.inbox.close();
-        for call in rest.calls {
-            system::call(&run, call);
-        }
-        run.tell_after_run();
-        run.forget_variables();
-        drop(entered);
-        system::finish(&run);
-        match result {
-            Ok(output) => (output, run.system.interrupted.get()),
-            Err(panic) => resume_unwind(panic),
-        }
     }
 }
 

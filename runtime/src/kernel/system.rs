@@ -6,13 +6,14 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
+use super::builder::CtrlC;
 use super::context;
 use super::header::NodeId;
 use super::inbox::Call;
 use super::interrupt;
 use super::nursery::{Nursery, open_nursery};
 use super::reason::{CancelReason, CancelSource};
-use super::run::{CtrlC, Panic, Run, panic_message};
+use super::run::{Panic, Run, panic_message};
 use super::waker::StoredWaker;
 
 type SystemFuture = Pin<Box<dyn Future<Output = ()>>>;
