@@ -147,8 +147,8 @@ pub trait ByteStream: SendStream + ReceiveStream {}
 /// trio::run(async {
 ///     let (mut here, mut there) = memory_stream_pair();
 ///     there.send_all(b"pong").await?;
-///     assert_eq!(ask(&mut here, b"ping", &mut [0; 16]).await?, 4);
-///     trio::Result::Ok(())
+///     assert_eq!(ask(&mut here, b"ping", &mut [0; 16]).await.unwrap(), 4);
+///     std::io::Result::Ok(())
 /// })
 /// .unwrap();
 /// ```

@@ -17,12 +17,12 @@ use crate::sync::Event;
 /// ```
 /// use std::cell::RefCell;
 /// use trio::testing::{Sequencer, SequencerError};
-/// async fn odd(order: &Sequencer, log: &RefCell<Vec<u32>>) -> Result<(), SequencerError> {
+/// async fn odd(order: &Sequencer, log: &RefCell<Vec<u64>>) -> Result<(), SequencerError> {
 ///     let _turn = order.point(1).await?;
 ///     log.borrow_mut().push(1);
 ///     Ok(())
 /// }
-/// async fn even(order: &Sequencer, log: &RefCell<Vec<u32>>) -> Result<(), SequencerError> {
+/// async fn even(order: &Sequencer, log: &RefCell<Vec<u64>>) -> Result<(), SequencerError> {
 ///     for number in [0, 2] {
 ///         let _turn = order.point(number).await?;
 ///         log.borrow_mut().push(number);
@@ -34,11 +34,10 @@ use crate::sync::Event;
 ///     trio::try_nursery! { |n|
 ///         n.start_soon(odd(&order, &log));
 ///         n.start_soon(even(&order, &log));
-///     }?;
+///     }
+///     .unwrap();
 ///     assert_eq!(log.into_inner(), [0, 1, 2]);
-///     trio::Result::Ok(())
-/// })
-/// .unwrap();
+/// });
 /// ```
 #[derive(Default)]
 pub struct Sequencer {

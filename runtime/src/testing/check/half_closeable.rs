@@ -33,7 +33,7 @@ where
     A: HalfCloseableStream + SplitStream,
     B: HalfCloseableStream + SplitStream,
 {
-    two_way::check(&maker, &clogged).await;
+    Box::pin(two_way::check(&maker, &clogged)).await;
     let (mut left, mut right) = maker().await;
     both(send_then_eof(&mut left), receive_then_eof(&mut right)).await;
     is_closed("send_all after send_eof", send_all(&mut left, b"y").await);

@@ -66,17 +66,18 @@ pub(super) async fn check<S: SendStream, R: ReceiveStream>(
     maker: &impl AsyncFn() -> (S, R),
     clogged: &impl CloggedStreamMaker<S, R>,
 ) {
-    data_and_close(maker().await).await;
-    close_after_data(maker().await).await;
-    receiver_is_gone(maker().await, maker().await).await;
-    sender_is_gone(maker().await, maker().await).await;
-    close_in_a_cancelled_scope(maker().await).await;
-    close_after_a_cancellation(maker().await).await;
+    // Boxed, so that the whole is no larger than a test thread's stack takes in a debug build.
+    Box::pin(data_and_close(maker().await)).await;
+    Box::pin(close_after_data(maker().await)).await;
+    Box::pin(receiver_is_gone(maker().await, maker().await)).await;
+    Box::pin(sender_is_gone(maker().await, maker().await)).await;
+    Box::pin(close_in_a_cancelled_scope(maker().await)).await;
+    Box::pin(close_after_a_cancellation(maker().await)).await;
     if let Some(pair) = clogged.make().await {
-        wait_until_something_is_received(pair).await;
+        Box::pin(wait_until_something_is_received(pair)).await;
     }
-    receiver_goes_during_a_wait(clogged).await;
-    receiver_has_gone_before_a_wait(clogged).await;
+    Box::pin(receiver_goes_during_a_wait(clogged)).await;
+    Box::pin(receiver_has_gone_before_a_wait(clogged)).await;
 }
 
 async fn data_and_close((mut s, mut r): (impl SendStream, impl ReceiveStream)) {

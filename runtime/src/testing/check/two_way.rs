@@ -11,7 +11,8 @@ const MAX_CHUNK: usize = 1 << 14;
 /// Checks that a stream in both directions does what every one must do: Trio's `check_two_way_stream`.
 ///
 /// `maker` and `clogged` are as for [`check_one_way_stream`](super::check_one_way_stream), with two ends that are connected
-/// to each other. This checks all that that one does, in each of the two directions, and:
+/// to each other; clogged pairs have to be so in both directions. This checks all that that one does, in each of the two
+/// directions, and:
 ///
 /// 1. A mebibyte of random data goes each way at the same time, in pieces of random size, and arrives as it was sent. This
 ///    is what the halves ([`SplitStream`]) are needed for.
@@ -41,13 +42,13 @@ pub(super) async fn check<A: SplitStream, B: SplitStream>(
     maker: &impl AsyncFn() -> (A, B),
     clogged: &impl CloggedStreamMaker<A, B>,
 ) {
-    one_way::check(maker, clogged).await;
+    Box::pin(one_way::check(maker, clogged)).await;
     let flipped = async || {
         let (left, right) = maker().await;
         (right, left)
     };
-    one_way::check(&flipped, &Flipped(clogged)).await;
-    duplex(maker().await).await;
+    Box::pin(one_way::check(&flipped, &Flipped(clogged))).await;
+    Box::pin(duplex(maker().await)).await;
 }
 
 async fn duplex((mut left, mut right): (impl SplitStream, impl SplitStream)) {
