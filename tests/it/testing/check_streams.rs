@@ -25,7 +25,7 @@ async fn memory_streams_pass_in_one_direction() {
     check_shared_one_way_stream(async || memory_stream_one_way_pair(), NeverClogged).await;
 }
 
-#[trio::test]
+#[trio::test(schedules = 50)]
 async fn memory_streams_pass_in_both_directions() {
     check_half_closeable_stream(async || memory_stream_pair(), NeverClogged).await;
 }
@@ -38,7 +38,7 @@ async fn lockstep_streams_pass_in_one_direction() {
     check_shared_one_way_stream(maker, maker).await;
 }
 
-#[trio::test]
+#[trio::test(schedules = 50)]
 async fn lockstep_streams_pass_in_both_directions() {
     let maker = async || lockstep_stream_pair();
     check_two_way_stream(maker, maker).await;
