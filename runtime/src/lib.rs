@@ -165,7 +165,10 @@ pub use kernel::token::RunFinishedError;
 pub use kernel::view::{EffectiveDeadline, current_effective_deadline};
 pub use net::happy::open_tcp_stream;
 pub use rate_limiter::RateLimiter;
-pub use stream::{AsyncResource, ByteStream, HalfCloseableStream, Listener, ReceiveStream, SendStream};
+pub use stream::{
+    AsyncResource, BrokenResourceError, ByteStream, HalfCloseableStream, Listener, ReceiveStream, SendStream,
+    SplitStream, StapledStream,
+};
 pub use sync::{Event, Lock, LockGuard, WouldBlock};
 pub use trio_macros::{main, test};
 pub use variables::{TaskLocal, TreeVar};

@@ -5,7 +5,13 @@
     reason = "a run stays on one thread, so nobody needs these futures to be `Send`, which is all that the lint warns of"
 )]
 
+mod broken;
+mod stapled;
+
 use std::io;
+
+pub use broken::BrokenResourceError;
+pub use stapled::StapledStream;
 
 /// Something that is closed when it is no longer used: Trio's `AsyncResource`.
 ///
@@ -117,6 +123,52 @@ pub trait ReceiveStream: AsyncResource {
 /// A byte stream in both directions: Trio's `Stream`.
 pub trait ByteStream: SendStream + ReceiveStream {}
 
+/// A byte stream whose two directions can be used by two tasks at one time.
+///
+/// Every operation takes `&mut self`, so that two tasks can't disturb each other in one direction (in Trio that is a
+/// `BusyResourceError` at run time). The halves are how both directions are used at once all the same. For code that
+/// is generic over the stream; Trio needs no such thing, since there all of its streams can be used like that.
+///
+/// # Examples
+///
+/// ```
+/// use trio::testing::memory_stream_pair;
+/// use trio::{ReceiveStream, SendStream, SplitStream};
+/// /// Sends a request of any size, and receives the beginning of the answer, which may come before all is sent.
+/// async fn ask(stream: &mut impl SplitStream, request: &[u8], answer: &mut [u8]) -> trio::Result<usize> {
+///     let (mut from, mut to) = stream.split();
+///     let mut count = 0;
+///     trio::try_nursery! { |n|
+///         n.start_soon(async { to.send_all(request).await });
+///         count = from.receive_some(answer).await?;
+///     }?;
+///     Ok(count)
+/// }
+/// trio::run(async {
+///     let (mut here, mut there) = memory_stream_pair();
+///     there.send_all(b"pong").await?;
+///     assert_eq!(ask(&mut here, b"ping", &mut [0; 16]).await.unwrap(), 4);
+///     std::io::Result::Ok(())
+/// })
+/// .unwrap();
+/// ```
+pub trait SplitStream: ByteStream {
+    /// The half that receives.
+    type ReceiveHalf<'a>: ReceiveStream
+    where
+        Self: 'a;
+
+    /// The half that sends.
+    type SendHalf<'a>: SendStream
+    where
+        Self: 'a;
+
+    /// The two halves. They borrow the stream; when they are gone, it is whole again.
+    ///
+    /// Not a checkpoint. What closing a half means is for each stream to say; dropping one changes nothing.
+    fn split(&mut self) -> (Self::ReceiveHalf<'_>, Self::SendHalf<'_>);
+}
+
 /// A byte stream whose sending side can be closed alone: Trio's `HalfCloseableStream`.
 ///
 /// # Examples
@@ -195,6 +247,21 @@ impl<T: ReceiveStream + ?Sized> ReceiveStream for &mut T {
 }
 
 impl<T: ByteStream + ?Sized> ByteStream for &mut T {}
+
+impl<T: SplitStream + ?Sized> SplitStream for &mut T {
+    type ReceiveHalf<'a>
+        = T::ReceiveHalf<'a>
+    where
+        Self: 'a;
+    type SendHalf<'a>
+        = T::SendHalf<'a>
+    where
+        Self: 'a;
+
+    fn split(&mut self) -> (T::ReceiveHalf<'_>, T::SendHalf<'_>) {
+        (**self).split()
+    }
+}
 
 impl<T: HalfCloseableStream + ?Sized> HalfCloseableStream for &mut T {
     async fn send_eof(&mut self) -> io::Result<()> {

@@ -168,3 +168,20 @@ pub(crate) async fn yields(operation: impl Future) -> bool {
     }
     pending
 }
+
+/// Whether a sequence consists of these groups, one after the other, the order within each left open.
+pub(crate) fn in_groups<T: AsRef<str>>(sequence: &[T], groups: &[&[&str]]) -> bool {
+    let mut rest = sequence;
+    for group in groups {
+        let Some((first, others)) = rest.split_at_checked(group.len()) else { return false };
+        let sorted = |mut items: Vec<&str>| {
+            items.sort_unstable();
+            items.into_iter().map(str::to_owned).collect::<Vec<_>>()
+        };
+        if sorted(first.iter().map(AsRef::as_ref).collect()) != sorted(group.to_vec()) {
+            return false;
+        }
+        rest = others;
+    }
+    rest.is_empty()
+}

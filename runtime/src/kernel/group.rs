@@ -163,7 +163,7 @@ impl<E: fmt::Display + 'static> ErrorGroup<E> {
 }
 
 /// The group of the same kind that an error is.
-fn nested<E: fmt::Display + 'static>(error: &E) -> Option<&ErrorGroup<E>> {
+pub(crate) fn nested<E: fmt::Display + 'static>(error: &E) -> Option<&ErrorGroup<E>> {
     let any: &dyn Any = error;
     any.downcast_ref::<ErrorGroup<E>>().or_else(|| any.downcast_ref::<BoxError>()?.downcast_ref::<ErrorGroup<E>>())
 }

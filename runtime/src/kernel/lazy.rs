@@ -98,7 +98,8 @@ impl Run {
         id: &'a mut Option<NodeId>,
     ) -> Option<Entry<'a>> {
         let owner = word_of(context.waker())?;
-        if self.is_cancelled_here() {
+        // Entering a scope is no cancel point, so this does not count as one.
+        if self.tree.current.get().is_cancelled() {
             return None;
         }
         let due = self.due(limit)?;

@@ -55,9 +55,12 @@ pub(crate) struct Run {
     clock_is_virtual: bool,
     epoch: Epoch,
     coarse: CoarseClock,
-    /// How many operations that need not wait the current step may still complete.
-    budget: Cell<u32>,
-    budget_per_step: u32,
+    /// How many operations have asked whether they are cancelled: what `assert_checkpoints` looks at.
+    cancel_points: Cell<u64>,
+    /// How many operations that need not wait have completed without yielding, and how many may have in this step.
+    saved_yields: Cell<u64>,
+    saved_yields_limit: Cell<u64>,
+    budget_per_step: u64,
     /// Steps since the last look at the reactor.
     steps: Cell<u32>,
     /// The state of the shuffle, for runs that have one.
@@ -94,8 +97,10 @@ impl Run {
             clock_is_virtual,
             epoch,
             coarse,
-            budget: Cell::new(0),
-            budget_per_step: builder.checkpoint_budget.saturating_sub(1),
+            cancel_points: Cell::new(0),
+            saved_yields: Cell::new(0),
+            saved_yields_limit: Cell::new(0),
+            budget_per_step: u64::from(builder.checkpoint_budget.saturating_sub(1)),
             steps: Cell::new(0),
             random: Cell::new(builder.seed),
             on_deadlock: builder.on_deadlock,
@@ -194,9 +199,11 @@ impl Run {
         Within { run: self, previous }
     }
 
-    /// Whether the code that is being polled is effectively cancelled.
+    /// Whether the code that is being polled is effectively cancelled. Every operation asks this: it is what makes it a
+    /// cancel point.
     #[inline]
     pub(crate) fn is_cancelled_here(&self) -> bool {
+        self.cancel_points.set(self.cancel_points.get() + 1);
         // A scope that has been entered and has no node yet is neither cancelled itself nor shielded.
         self.tree.current.get().is_cancelled()
     }
@@ -206,16 +213,27 @@ impl Run {
     /// Begins a step of a task or body.
     #[inline]
     pub(crate) fn begin_step(&self) {
-        self.budget.set(self.budget_per_step);
+        self.saved_yields_limit.set(self.saved_yields.get() + self.budget_per_step);
         self.steps.set(self.steps.get() + 1);
     }
 
     /// Whether one more operation may complete in this step without yielding.
     #[inline]
     pub(crate) fn take_budget(&self) -> bool {
-        let budget = self.budget.get();
-        self.budget.set(budget.saturating_sub(1));
-        budget > 0
+        let saved = self.saved_yields.get();
+        let may = saved < self.saved_yields_limit.get();
+        self.saved_yields.set(saved + u64::from(may));
+        may
+    }
+
+    /// How many cancel points have been passed, and how many schedule points without a yield: two counts that only grow.
+    pub(crate) fn points_passed(&self) -> (u64, u64) {
+        (self.cancel_points.get(), self.saved_yields.get())
+    }
+
+    /// Whether a cancellation would find something below the node that is being polled which it has to wait for.
+    pub(crate) fn is_held_here(&self) -> bool {
+        self.current().is_held()
     }
 
     /// Whether ready tasks are shuffled.

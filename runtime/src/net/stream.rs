@@ -14,7 +14,7 @@ use super::halves::{TcpReceiveHalf, TcpSendHalf};
 use super::happy;
 use crate::kernel::checkpoint::{checkpoint_if_cancelled, free_checkpoint};
 use crate::kernel::reactor::{ClosedResourceError, Direction, Registration};
-use crate::stream::{AsyncResource, ByteStream, HalfCloseableStream, ReceiveStream, SendStream};
+use crate::stream::{AsyncResource, ByteStream, HalfCloseableStream, ReceiveStream, SendStream, SplitStream};
 
 /// With less than this waiting to be sent the system asks for more: enough to keep a connection busy, and so little
 /// that what is written now is not stuck behind seconds of earlier data. The value is Trio's.
@@ -482,6 +482,15 @@ impl ReceiveStream for TcpStream {
 }
 
 impl ByteStream for TcpStream {}
+
+impl SplitStream for TcpStream {
+    type ReceiveHalf<'a> = TcpReceiveHalf<'a>;
+    type SendHalf<'a> = TcpSendHalf<'a>;
+
+    fn split(&mut self) -> (TcpReceiveHalf<'_>, TcpSendHalf<'_>) {
+        self.split()
+    }
+}
 
 impl HalfCloseableStream for TcpStream {
     async fn send_eof(&mut self) -> io::Result<()> {

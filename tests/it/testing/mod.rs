@@ -1,0 +1,10 @@
+//! What `trio::testing` offers to tests.
+
+mod blocked;
+mod check_streams;
+mod checkpoints;
+mod listener;
+mod matchers;
+mod memory_streams;
+mod sequencer;
+mod stapled;
