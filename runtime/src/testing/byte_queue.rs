@@ -91,7 +91,7 @@ mod tests {
     use super::*;
     use crate::kernel::nursery::open_nursery;
     use crate::kernel::reactor::BusyResourceError;
-    use crate::kernel::run::Builder;
+    use crate::kernel::builder::Builder;
     use crate::testing::{assert_checkpoints, wait_all_tasks_blocked};
     use std::time::Duration;
 
