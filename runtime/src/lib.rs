@@ -101,9 +101,11 @@
 //! * tasks: [`Nursery`], [`TaskHandle`], [`TaskStatus`], [`ErrorGroup`]
 //! * cancellation: [`CancelScope`], [`CancelHandle`], [`CancelReason`], [`finally`], [`current_effective_deadline`]
 //! * time: [`sleep`], [`sleep_until`], [`current_time`], [`Clock`]
-//! * between tasks: [`Event`], [`Lock`], [`open_memory_channel`]
+//! * between tasks: [`Event`], [`Lock`], [`RwLock`], [`Condition`], [`Semaphore`], [`CapacityLimiter`], [`Barrier`],
+//!   [`AsyncValue`], [`open_memory_channel`]
+//! * several futures at once: [`join`], [`race`], [`wait_all`], [`wait_any`]
 //! * network: [`net`], [`open_tcp_stream`], [`SendStream`], [`ReceiveStream`]
-//! * for your own primitives: [`lowlevel`]
+//! * for your own primitives: [`ParkingLot`], [`lowlevel`]
 //!
 //! # Platforms
 //!
@@ -148,7 +150,13 @@ pub use kernel::token::RunFinishedError;
 pub use kernel::view::{EffectiveDeadline, current_effective_deadline};
 pub use net::happy::open_tcp_stream;
 pub use stream::{AsyncResource, ByteStream, HalfCloseableStream, Listener, ReceiveStream, SendStream};
-pub use sync::{Event, Lock, LockGuard, WouldBlock};
+pub use sync::{
+    AsyncValue, AsyncValueStatistics, Barrier, BarrierStatistics, Borrower, BrokenResourceError, CapacityLimiter,
+    CapacityLimiterStatistics, CapacityToken, Condition, ConditionStatistics, Event, EventStatistics, Lock, LockGuard,
+    LockStatistics, LotBreaker, ParkingLot, ParkingLotStatistics, ReleasedTooOftenError, RwLock, RwLockReadGuard,
+    RwLockStatistics, RwLockWriteGuard, Semaphore, SemaphorePermit, SemaphoreStatistics, StrictFifoLock, Transitions,
+    WouldBlock, join, race, wait_all, wait_any,
+};
 pub use trio_macros::{main, test};
 
 /// What the macros expand to. No promises: use the macros.
