@@ -20,6 +20,7 @@ mod soundness;
 mod source;
 mod start;
 mod support;
+mod sync;
 mod tidy;
 mod ui;
 mod vectors;

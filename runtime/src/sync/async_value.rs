@@ -1,6 +1,6 @@
 //! A value that can be waited for.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 
@@ -35,6 +35,8 @@ pub struct AsyncValue<T> {
     newest: RefCell<Rc<Version<T>>>,
     /// Who waits for a change; they get the newest version at the time.
     waiters: WaitQueue<(), Rc<Version<T>>>,
+    /// How many of them have been told and have not run since.
+    told: Cell<usize>,
 }
 
 /// One value that there has been. Those before the newest are kept by who has not seen them yet.
@@ -68,7 +70,7 @@ impl<T: Default> Default for AsyncValue<T> {
 impl<T> AsyncValue<T> {
     /// A value to begin with.
     pub fn new(value: T) -> Self {
-        Self { newest: RefCell::new(Version::new(value)), waiters: WaitQueue::new() }
+        Self { newest: RefCell::new(Version::new(value)), waiters: WaitQueue::new(), told: Cell::new(0) }
     }
 
     /// What the value is now.
@@ -100,7 +102,11 @@ impl<T> AsyncValue<T> {
         debug_assert!(linked.is_ok(), "the newest version has no next one");
         // The value's destructor may do anything, so it runs when all is in place.
         drop(old);
-        while self.waiters.hand_off(|()| Rc::clone(&new)) {}
+        if self.told.get() > 0 {
+            // Who was told of the version before and has not run yet has this one coming too.
+            self.waiters.renew_grants(|| Rc::clone(&new));
+        }
+        while self.waiters.hand_off(|()| self.tell(&new)) {}
     }
 
     /// Changes the value to what a closure makes of it; see [`set`](Self::set).
@@ -212,6 +218,15 @@ impl<T> AsyncValue<T> {
         Rc::clone(&self.newest.borrow())
     }
 
+    fn tell(&self, version: &Rc<Version<T>>) -> Rc<Version<T>> {
+        self.told.set(self.told.get() + 1);
+        Rc::clone(version)
+    }
+
+    fn has_run(&self) {
+        self.told.set(self.told.get() - 1);
+    }
+
     fn cursor(&self) -> Cursor<'_, T> {
         let newest = self.newest();
         Cursor { value: self, seen: Rc::clone(&newest), granted: newest }
@@ -232,6 +247,7 @@ impl<T> Cursor<'_, T> {
     async fn step(&mut self) -> (Rc<Version<T>>, Rc<Version<T>>) {
         if Rc::ptr_eq(&self.seen, &self.granted) {
             self.granted = Operation::new(Change { value: self.value, seen: &self.seen }, ()).await;
+            self.value.has_run();
         }
         let new = self.seen.next.get().expect("there is a change between what was seen and what was granted");
         let new = Rc::clone(new);
@@ -254,10 +270,12 @@ impl<T> Request for Change<'_, T> {
     }
 
     fn attempt(&self, _payload: &mut Option<()>) -> Option<Rc<Version<T>>> {
-        self.seen.next.get().map(|_| self.value.newest())
+        self.seen.next.get().map(|_| self.value.tell(&self.value.newest()))
     }
 
-    fn give_back(&self, _version: Rc<Version<T>>) {}
+    fn give_back(&self, _version: Rc<Version<T>>) {
+        self.value.has_run();
+    }
 }
 
 /// The changes of an [`AsyncValue`]; see [`AsyncValue::transitions`].

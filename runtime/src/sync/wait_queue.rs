@@ -102,6 +102,16 @@ impl<P, G> WaitQueue<P, G> {
         true
     }
 
+    /// Replaces the grants of those who have not taken theirs yet, and are not cancelled either. Looks at each waiter.
+    pub(crate) fn renew_grants(&self, mut grant: impl FnMut() -> G) {
+        let mut queue = self.0.borrow_mut();
+        let granted = queue.places.iter_mut().filter(|waiter| waiter.grant.is_some() && !waiter.is_cancelled());
+        let old: Vec<_> = granted.map(|waiter| waiter.grant.replace(grant())).collect();
+        // What a grant's destructor does is not known here.
+        drop(queue);
+        drop(old);
+    }
+
     /// How many wait, cancelled ones that have not left yet included.
     pub(crate) fn len(&self) -> usize {
         self.0.borrow().waiting
