@@ -5,6 +5,7 @@ use crate::harness::Benchmark;
 use crate::options::Scale;
 
 mod cancel;
+mod locks;
 mod parked;
 mod round_trip;
 mod scopes;
@@ -19,6 +20,7 @@ pub(crate) fn all(scale: Scale) -> Vec<Benchmark> {
     benchmarks.extend(scopes::benchmarks(scale));
     benchmarks.extend(yields::benchmarks(scale));
     benchmarks.extend(round_trip::benchmarks(scale));
+    benchmarks.extend(locks::benchmarks(scale));
     benchmarks.extend(timeout::benchmarks(scale));
     benchmarks.extend(cancel::benchmarks(scale));
     benchmarks.push(parked::benchmark(scale));

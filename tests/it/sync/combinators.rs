@@ -1,5 +1,6 @@
 //! Several futures at once, of which nothing is left in the end.
 
+use std::future::Ready;
 use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt;
@@ -24,7 +25,7 @@ async fn all_are_waited_for() {
     let log = Log::timed();
     assert_eq!(wait_all([3, 1, 2].map(|seconds| sleep_and_say(&log, seconds))).await, [3, 1, 2]);
     assert_eq!(log.lines(), ["1 at 1", "2 at 2", "3 at 3"]);
-    assert!(wait_all([async {}; 0]).await.is_empty());
+    assert!(wait_all(Vec::<Ready<()>>::new()).await.is_empty());
 }
 
 #[trio::test(autojump, schedules = 200)]
@@ -112,5 +113,5 @@ async fn in_foreign_combinators() {
 #[trio::test]
 #[should_panic = "`wait_any` needs something to wait for"]
 async fn nothing_to_wait_for() {
-    wait_any([async {}; 0]).await;
+    wait_any(Vec::<Ready<()>>::new()).await;
 }

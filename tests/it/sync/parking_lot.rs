@@ -246,7 +246,7 @@ async fn a_broken_lot_is_good_for_nothing() {
     let task = current_task();
     assert!(lot.broken_by().is_empty());
     lot.break_lot();
-    assert_eq!(lot.broken_by(), [task.clone()]);
+    assert_eq!(lot.broken_by(), std::slice::from_ref(&task));
     lot.break_lot_by(task.clone());
     assert_eq!(lot.broken_by(), [task.clone(), task.clone()]);
 

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use futures::FutureExt;
-use trio::{CancelScope, RwLock, WouldBlock};
+use trio::{CancelScope, Event, RwLock, WouldBlock};
 
 use crate::support::{Log, settle};
 
@@ -85,7 +85,7 @@ async fn everybody_is_let_in_in_turn() {
 
 #[trio::test(schedules = 200)]
 async fn a_writer_that_goes_away_lets_in_who_waited_for_it() {
-    let (lock, log) = (RwLock::new(0), Log::new());
+    let (lock, log, over) = (RwLock::new(0), Log::new(), Event::new());
     trio::nursery! { |n|
         let guard = lock.read().await;
         // Dropped by foreign code.
@@ -98,26 +98,21 @@ async fn a_writer_that_goes_away_lets_in_who_waited_for_it() {
         settle().await;
         assert_eq!(log.lines(), ["a in", "a out"]);
 
-        // Cancelled, with something beside it that is not done yet.
+        // Cancelled, with something beside it that keeps its future alive.
         let scope = CancelScope::new();
         let handle = scope.handle();
         n.start_soon(async {
             let writer = async { drop(lock.write().await) };
-            let shielded = trio::shield(async {
-                settle().await;
-                log.say("shielded");
-            });
-            assert!(scope.run(futures::future::join(writer, shielded)).await.is_none());
+            assert!(scope.run(futures::future::join(writer, trio::shield(over.wait()))).await.is_none());
         });
-        while lock.statistics().tasks_waiting_write == 0 {
-            trio::checkpoint().await;
-        }
+        settle().await;
         n.start_soon(read_and_say(&lock, &log, "b"));
+        settle().await;
+        assert_eq!(lock.statistics().tasks_waiting_read, 1);
         handle.cancel();
         settle().await;
-        settle().await;
-        let lines = log.lines();
-        assert!(lines.iter().any(|line| line == "b out"), "{lines:?}");
+        assert_eq!(log.lines(), ["b in", "b out"]);
+        over.set();
         drop(guard);
     }
     assert!(lock.try_write().is_ok());
