@@ -1,7 +1,8 @@
 //! Locks and semaphores under contention: 100 tasks want what few can have, and each yields while it has it, so that all
-//! others are in the queue. Every acquisition but the first is a hand-off: a release, a wake, a turn of the next task.
+//! others are in the queue. So nearly every acquisition is a hand-off: a release, a wake, a turn of the next task.
 //!
-//! The primitives are each runtime's own: trio's, tokio's, and `async-lock`'s on smol. All are fair.
+//! The primitives are each runtime's own: trio's, tokio's, and `async-lock`'s on smol. trio and tokio hand over in the
+//! order of the queue; `async-lock` lets a newcomer in before those who wait, its mutex until one of them has starved.
 
 use std::rc::Rc;
 use std::time::Instant;
