@@ -1,12 +1,14 @@
 //! Conditions: who is notified, and who gets the lock then.
 
+use std::cell::Cell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use futures::FutureExt;
 use futures::future::join_all;
 use trio::{CancelScope, Condition, Lock};
 
-use crate::support::{Log, settle};
+use crate::support::{Log, secs, settle};
 
 async fn wait_and_say(condition: &Condition, log: &Log, name: &str) {
     let guard = condition.lock().await;
@@ -291,4 +293,50 @@ async fn waiting_needs_the_right_lock() {
     let (condition, other) = (Condition::new(()), Lock::new(()));
     let guard = other.lock().await;
     drop(condition.wait(guard).await);
+}
+
+/// A queue whose consumers give up at all times, also between the notification and the lock: each item arrives once.
+#[trio::test(autojump, schedules = 200)]
+async fn nothing_is_lost_to_timeouts() {
+    async fn put(items: &Condition<VecDeque<u64>>, item: u64) {
+        let mut guard = items.lock().await;
+        guard.push_back(item);
+        items.notify(1);
+        trio::sleep(secs(item % 2)).await;
+    }
+    async fn take(items: &Condition<VecDeque<u64>>) -> u64 {
+        let mut guard = items.lock().await;
+        loop {
+            match guard.pop_front() {
+                Some(item) => return item,
+                None => guard = items.wait(guard).await,
+            }
+        }
+    }
+    const LAST: u64 = 30;
+    let (items, taken) = (Condition::new(VecDeque::new()), Cell::new(0));
+    trio::nursery! { |n|
+        let (items, taken) = (&items, &taken);
+        n.start_soon(async move {
+            while take(items).await != LAST {
+                taken.set(taken.get() + 1);
+            }
+        });
+        trio::nursery! { |impatient|
+            for patience in 1..=3 {
+                impatient.start_soon(async move {
+                    for _ in 0..5 {
+                        let got = trio::move_on_after(secs(patience), take(items)).await;
+                        taken.set(taken.get() + u64::from(got.is_some()));
+                    }
+                });
+            }
+            for item in 0..LAST {
+                put(items, item).await;
+            }
+        }
+        settle().await;
+        assert_eq!(taken.get(), LAST, "the patient one has been told of all that the others left");
+        put(items, LAST).await;
+    }
 }

@@ -11,7 +11,7 @@ use trio::{
     RwLock, RwLockWriteGuard, Semaphore, SemaphorePermit, StrictFifoLock, open_memory_channel,
 };
 
-use crate::support::{Log, OnDrop, settle, yields};
+use crate::support::{Log, OnDrop, secs, settle, yields};
 
 /// Something that one at a time is let into, until the pass is dropped.
 trait Gate {
@@ -361,6 +361,27 @@ async fn works_in_foreign_combinators(gate: &impl Gate) {
     assert!(is_free(gate));
 }
 
+async fn loses_nothing_to_timeouts(gate: &impl Gate) {
+    async fn work(gate: &impl Gate, inside: &Cell<bool>, patience: u64) {
+        for turn in 0..6 {
+            let visit = async {
+                let _pass = gate.enter().await;
+                assert!(!inside.replace(true), "two at once");
+                let _leave = OnDrop(|| inside.set(false));
+                trio::sleep(secs(turn % 3)).await;
+            };
+            trio::move_on_after(secs(patience), visit).await;
+        }
+    }
+    let inside = Cell::new(false);
+    trio::nursery! { |n|
+        for patience in 1..=6 {
+            n.start_soon(work(gate, &inside, patience));
+        }
+    }
+    assert!(is_free(gate));
+}
+
 macro_rules! gates {
     ($($kind:ident: $new:expr, [$($test:ident)*];)*) => {
         $(mod $kind {
@@ -381,6 +402,7 @@ macro_rules! gates {
             keeps_what_was_granted_before_the_cancellation
             passes_on_what_a_dropped_waiter_was_granted
             works_in_foreign_combinators
+            loses_nothing_to_timeouts
         ];)* }
     };
 }

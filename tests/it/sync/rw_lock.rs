@@ -5,7 +5,7 @@ use std::cell::Cell;
 use futures::FutureExt;
 use trio::{CancelScope, Event, RwLock, WouldBlock};
 
-use crate::support::{Log, settle};
+use crate::support::{Log, secs, settle};
 
 async fn read_and_say(lock: &RwLock<u32>, log: &Log, name: &str) {
     let _guard = lock.read().await;
@@ -164,4 +164,35 @@ async fn the_value_of_a_lock() {
     assert_eq!(format!("{guard:?}"), "1");
     assert_eq!(format!("{lock:?}"), "RwLock { value: <locked>, readers: 0, waiting: 0 }");
     assert!(lock.statistics().written);
+}
+
+#[trio::test(autojump, schedules = 200)]
+async fn nothing_is_lost_to_timeouts() {
+    async fn work(lock: &RwLock<u32>, patience: u64) {
+        for turn in 0..6 {
+            let visit = async {
+                if (turn + patience) % 3 == 0 {
+                    let mut value = lock.write().await;
+                    let before = *value;
+                    trio::sleep(secs(turn % 2)).await;
+                    *value = before + 1;
+                } else {
+                    let value = lock.read().await;
+                    let before = *value;
+                    trio::sleep(secs(turn % 3)).await;
+                    assert_eq!(*value, before);
+                }
+            };
+            trio::move_on_after(secs(patience), visit).await;
+        }
+    }
+    let lock = RwLock::new(0);
+    trio::nursery! { |n|
+        for patience in 1..=6 {
+            n.start_soon(work(&lock, patience));
+        }
+    }
+    assert!(lock.try_write().is_ok());
+    let statistics = lock.statistics();
+    assert_eq!((statistics.tasks_waiting_read, statistics.tasks_waiting_write), (0, 0));
 }
