@@ -171,7 +171,8 @@ async fn nothing_is_lost_to_timeouts() {
     async fn work(lock: &RwLock<u32>, patience: u64) {
         for turn in 0..6 {
             let visit = async {
-                if (turn + patience) % 3 == 0 {
+                let kind = (turn + patience) % 3;
+                if kind == 0 {
                     let mut value = lock.write().await;
                     let before = *value;
                     trio::sleep(secs(turn % 2)).await;
