@@ -99,11 +99,14 @@
 //!
 //! * running: [`run`], [`Builder`], `#[trio::main]`, `#[trio::test]`
 //! * tasks: [`Nursery`], [`TaskHandle`], [`TaskStatus`], [`ErrorGroup`]
-//! * cancellation: [`CancelScope`], [`CancelHandle`], [`CancelReason`], [`finally`], [`current_effective_deadline`]
-//! * time: [`sleep`], [`sleep_until`], [`current_time`], [`Clock`]
-//! * between tasks: [`Event`], [`Lock`], [`open_memory_channel`], [`safe_channel`], [`TaskLocal`]
-//! * network: [`net`], [`open_tcp_stream`], [`SendStream`], [`ReceiveStream`]
-//! * for your own primitives: [`lowlevel`]
+//! * cancellation: [`CancelScope`], [`CancelHandle`], [`CancelReason`], [`finally`], [`until_shutdown`],
+//!   [`current_effective_deadline`]
+//! * time: [`sleep`], [`sleep_until`], [`interval`], [`RateLimiter`], [`current_time`], [`Clock`]
+//! * between tasks: [`Event`], [`Lock`], [`RwLock`], [`Condition`], [`Semaphore`], [`CapacityLimiter`], [`Barrier`],
+//!   [`AsyncValue`], [`open_memory_channel`], [`safe_channel`], [`TaskLocal`]
+//! * several futures at once: [`join`], [`race`], [`wait_all`], [`wait_any`], [`for_each_concurrent`]
+//! * network: [`net`], [`open_tcp_stream`], [`SendStream`], [`ReceiveStream`], [`BufferedReceiveStream`]
+//! * for your own primitives: [`ParkingLot`], [`lowlevel`]
 //!
 //! # Features
 //!
@@ -166,10 +169,15 @@ pub use kernel::view::{EffectiveDeadline, current_effective_deadline};
 pub use net::happy::open_tcp_stream;
 pub use rate_limiter::RateLimiter;
 pub use stream::{
-    AsyncResource, BrokenResourceError, ByteStream, HalfCloseableStream, Listener, ReceiveStream, SendStream,
-    SplitStream, StapledStream,
+    AsyncResource, ByteStream, HalfCloseableStream, Listener, ReceiveStream, SendStream, SplitStream, StapledStream,
 };
-pub use sync::{Event, Lock, LockGuard, WouldBlock};
+pub use sync::{
+    AsyncValue, AsyncValueStatistics, Barrier, BarrierStatistics, Borrower, BrokenResourceError, CapacityLimiter,
+    CapacityLimiterStatistics, CapacityToken, Condition, ConditionStatistics, Event, EventStatistics, Lock, LockGuard,
+    LockStatistics, LotBreaker, ParkingLot, ParkingLotStatistics, ReleasedTooOftenError, RwLock, RwLockReadGuard,
+    RwLockStatistics, RwLockWriteGuard, Semaphore, SemaphorePermit, SemaphoreStatistics, StrictFifoLock, Transitions,
+    WouldBlock, join, race, wait_all, wait_any,
+};
 pub use trio_macros::{main, test};
 pub use variables::{TaskLocal, TreeVar};
 

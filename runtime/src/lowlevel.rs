@@ -10,4 +10,6 @@ pub use crate::kernel::token::{Token, current_token};
 pub use crate::kernel::view::{
     NurseryInfo, RunStatistics, Task, current_root_task, current_statistics, current_task, in_run, in_task,
 };
+#[doc(no_inline)]
+pub use crate::sync::{LotBreaker, ParkingLot, ParkingLotStatistics};
 pub use crate::variables::{RunVar, RunVarToken};

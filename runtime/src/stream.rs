@@ -5,12 +5,10 @@
     reason = "a run stays on one thread, so nobody needs these futures to be `Send`, which is all that the lint warns of"
 )]
 
-mod broken;
 mod stapled;
 
 use std::io;
 
-pub use broken::BrokenResourceError;
 pub use stapled::StapledStream;
 
 /// Something that is closed when it is no longer used: Trio's `AsyncResource`.

@@ -28,6 +28,7 @@ mod soundness;
 mod source;
 mod start;
 mod support;
+mod sync;
 mod testing;
 mod tidy;
 mod ui;

@@ -6,6 +6,7 @@ use crate::options::Scale;
 
 mod cancel;
 mod channels;
+mod locks;
 mod parked;
 mod round_trip;
 mod scopes;
@@ -21,6 +22,7 @@ pub(crate) fn all(scale: Scale) -> Vec<Benchmark> {
     benchmarks.extend(yields::benchmarks(scale));
     benchmarks.extend(round_trip::benchmarks(scale));
     benchmarks.extend(channels::benchmarks(scale));
+    benchmarks.extend(locks::benchmarks(scale));
     benchmarks.extend(timeout::benchmarks(scale));
     benchmarks.extend(cancel::benchmarks(scale));
     benchmarks.push(parked::benchmark(scale));

@@ -64,6 +64,25 @@ impl Event {
             Operation::new(self, ()).await;
         }
     }
+
+    /// A snapshot of the event. Not a checkpoint.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(trio::Event::new().statistics().tasks_waiting, 0);
+    /// ```
+    pub fn statistics(&self) -> EventStatistics {
+        EventStatistics { tasks_waiting: self.waiters.len() }
+    }
+}
+
+/// A snapshot of an [`Event`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EventStatistics {
+    /// How many tasks wait.
+    pub tasks_waiting: usize,
 }
 
 impl Request for &Event {

@@ -4,7 +4,9 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
+use super::owner::Owner;
 use super::wait_queue::{Operation, Request, WaitQueue};
+use crate::kernel::view::Task;
 
 /// An operation could not complete without waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +26,8 @@ impl std::error::Error for WouldBlock {}
 /// releases it and asks again queues up behind the others. Not re-entrant: a task that waits for a lock it holds waits
 /// until cancelled.
 ///
-/// A guard that is forgotten keeps the lock for ever.
+/// What holds the lock is the guard, which one task may hand to another. A task that ends drops its guards, so it can't
+/// leave a lock behind, as it can in Trio; a guard that is forgotten ([`std::mem::forget`]) keeps the lock for ever.
 ///
 /// # Examples
 ///
@@ -48,7 +51,10 @@ impl std::error::Error for WouldBlock {}
 /// ```
 pub struct Lock<T = ()> {
     locked: Cell<bool>,
-    waiters: WaitQueue<(), ()>,
+    /// Who got it last.
+    owner: Cell<Option<Owner>>,
+    /// Each waiter brings the task that is to own the lock.
+    waiters: WaitQueue<Option<Owner>, ()>,
     /// Borrowed by the guard: by one at a time, since `locked` says so.
     value: RefCell<T>,
 }
@@ -62,7 +68,8 @@ impl<T: Default> Default for Lock<T> {
 impl<T> Lock<T> {
     /// An unlocked lock around a value.
     pub const fn new(value: T) -> Self {
-        Self { locked: Cell::new(false), waiters: WaitQueue::new(), value: RefCell::new(value) }
+        let (locked, owner) = (Cell::new(false), Cell::new(None));
+        Self { locked, owner, waiters: WaitQueue::new(), value: RefCell::new(value) }
     }
 
     /// Waits for the lock, and holds it until the guard is dropped.
@@ -70,7 +77,7 @@ impl<T> Lock<T> {
     /// A checkpoint, also if the lock is free. Cancelling the wait leaves the queue; a lock that was handed over
     /// already goes to the next.
     pub async fn lock(&self) -> LockGuard<'_, T> {
-        Operation::new(self, ()).await;
+        Operation::new(self, Owner::current()).await;
         self.guard()
     }
 
@@ -80,7 +87,7 @@ impl<T> Lock<T> {
     ///
     /// [`WouldBlock`] if it is held.
     pub fn try_lock(&self) -> Result<LockGuard<'_, T>, WouldBlock> {
-        self.take().map(|()| self.guard()).ok_or(WouldBlock)
+        self.take(Owner::current()).map(|()| self.guard()).ok_or(WouldBlock)
     }
 
     /// Whether somebody holds it.
@@ -98,31 +105,99 @@ impl<T> Lock<T> {
         self.value.into_inner()
     }
 
-    fn take(&self) -> Option<()> {
-        (!self.locked.replace(true)).then_some(())
+    /// A snapshot of the lock: Trio's `Lock.statistics`. Not a checkpoint.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// trio::run(async {
+    ///     let lock = trio::Lock::new(1);
+    ///     let guard = lock.lock().await;
+    ///     let statistics = lock.statistics();
+    ///     assert!(statistics.locked);
+    ///     assert_eq!(statistics.owner, Some(trio::lowlevel::current_task()));
+    ///     drop(guard);
+    ///     assert!(!lock.statistics().locked);
+    /// });
+    /// ```
+    pub fn statistics(&self) -> LockStatistics {
+        let locked = self.is_locked();
+        let owner = self.owner.get().filter(|_| locked).and_then(Owner::task);
+        LockStatistics { locked, owner, tasks_waiting: self.waiters.len() }
     }
 
-    fn guard(&self) -> LockGuard<'_, T> {
+    #[inline]
+    pub(super) fn take(&self, owner: Option<Owner>) -> Option<()> {
+        if self.locked.replace(true) {
+            return None;
+        }
+        self.owner.set(owner);
+        Some(())
+    }
+
+    #[inline]
+    pub(super) fn guard(&self) -> LockGuard<'_, T> {
         LockGuard { value: Some(self.value.borrow_mut()), lock: self }
     }
 
-    fn release(&self) {
-        if !self.waiters.hand_off(|()| ()) {
+    #[inline]
+    pub(super) fn release(&self) {
+        if !self.waiters.hand_off(|owner| self.owner.set(owner)) {
             self.locked.set(false);
         }
     }
+
+    /// Gives a lock that nobody holds to who waits for it.
+    pub(super) fn offer(&self) {
+        if !self.locked.replace(true) {
+            self.release();
+        }
+    }
+
+    pub(super) const fn waiters(&self) -> &WaitQueue<Option<Owner>, ()> {
+        &self.waiters
+    }
+}
+
+/// A [`Lock`] under the name for those who rely on its order: Trio's `StrictFIFOLock`.
+///
+/// In Trio a plain lock may be unfair one day. Here the order is part of the contract of both.
+///
+/// # Examples
+///
+/// ```
+/// trio::run(async {
+///     let lock = trio::StrictFifoLock::new(1);
+///     *lock.lock().await += 1;
+///     assert_eq!(lock.into_inner(), 2);
+/// });
+/// ```
+pub type StrictFifoLock<T = ()> = Lock<T>;
+
+/// A snapshot of a [`Lock`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LockStatistics {
+    /// Whether it is held.
+    pub locked: bool,
+    /// The task that it was given to, even if its guard has gone elsewhere since; `None` if that task has ended, or the
+    /// lock is free.
+    pub owner: Option<Task>,
+    /// How many tasks wait for it.
+    pub tasks_waiting: usize,
 }
 
 impl<T> Request for &Lock<T> {
-    type Payload = ();
+    type Payload = Option<Owner>;
     type Grant = ();
 
-    fn queue(&self) -> &WaitQueue<(), ()> {
+    fn queue(&self) -> &WaitQueue<Option<Owner>, ()> {
         &self.waiters
     }
 
-    fn attempt(&self, _payload: &mut Option<()>) -> Option<()> {
-        self.take()
+    #[inline]
+    fn attempt(&self, owner: &mut Option<Option<Owner>>) -> Option<()> {
+        self.take(owner.flatten())
     }
 
     fn give_back(&self, _grant: ()) {
@@ -147,6 +222,13 @@ pub struct LockGuard<'a, T> {
     /// Taken before the lock is handed on.
     value: Option<RefMut<'a, T>>,
     lock: &'a Lock<T>,
+}
+
+impl<'a, T> LockGuard<'a, T> {
+    /// The lock that is held.
+    pub(super) const fn lock(&self) -> &'a Lock<T> {
+        self.lock
+    }
 }
 
 impl<T> Deref for LockGuard<'_, T> {

@@ -53,12 +53,21 @@ impl<P, G> WaitQueue<P, G> {
     /// Gives the first waiter in the queue what `grant` makes of its payload; false if nobody waits.
     #[inline]
     pub(crate) fn hand_off(&self, grant: impl FnOnce(P) -> G) -> bool {
+        self.hand_off_if(|_| true, grant)
+    }
+
+    /// As [`hand_off`](Self::hand_off), but only if the first waiter's payload `fits` what there is to give: nobody
+    /// behind it is asked.
+    #[inline]
+    pub(crate) fn hand_off_if(&self, fits: impl FnOnce(&P) -> bool, grant: impl FnOnce(P) -> G) -> bool {
         let waker = {
             let mut queue = self.0.borrow_mut();
-            if queue.first == NOBODY {
+            let Some(place) = queue.find_first() else { return false };
+            if !queue.places[place as usize].payload.as_ref().is_some_and(fits) {
                 return false;
             }
-            let Some(waiter) = queue.take_first() else { return false };
+            queue.unlink(place);
+            let waiter = &mut queue.places[place as usize];
             let Some(payload) = waiter.payload.take() else { return false };
             waiter.grant = Some(grant(payload));
             let waker = std::mem::take(&mut waiter.waker);
@@ -69,9 +78,78 @@ impl<P, G> WaitQueue<P, G> {
         true
     }
 
+    /// Moves the first waiter to the end of another queue without waking it; false if nobody waits. It gets its grant at
+    /// once, made of its place in the other queue, but finds it only when the other queue wakes it: then it goes on with
+    /// [`Operation::adopt`].
+    pub(crate) fn requeue<P2, G2>(
+        &self,
+        to: &WaitQueue<P2, G2>,
+        payload: impl FnOnce(P) -> P2,
+        grant: impl FnOnce(Place) -> G,
+    ) -> bool {
+        let mut queue = self.0.borrow_mut();
+        let Some(place) = queue.find_first() else { return false };
+        queue.unlink(place);
+        queue.waiting -= 1;
+        let waiter = &mut queue.places[place as usize];
+        let waker = std::mem::take(&mut waiter.waker);
+        let (own_payload, node) = (waiter.payload.take(), waiter.node);
+        // The other queue may be this one.
+        drop(queue);
+        let node = node.expect("a waiter in the queue has a node");
+        let there = to.0.borrow_mut().enter(node, waker, own_payload.map(payload));
+        self.0.borrow_mut().places[place as usize].grant = Some(grant(Place(there)));
+        true
+    }
+
+    /// Replaces the grants of those who have not taken theirs yet, and are not cancelled either. Looks at each waiter.
+    pub(crate) fn renew_grants(&self, mut grant: impl FnMut() -> G) {
+        let mut queue = self.0.borrow_mut();
+        let granted = queue.places.iter_mut().filter(|waiter| waiter.grant.is_some() && !waiter.is_cancelled());
+        let old: Vec<_> = granted.map(|waiter| waiter.grant.replace(grant())).collect();
+        // What a grant's destructor does is not known here.
+        drop(queue);
+        drop(old);
+    }
+
     /// How many wait, cancelled ones that have not left yet included.
     pub(crate) fn len(&self) -> usize {
         self.0.borrow().waiting
+    }
+
+    /// Whether anybody is in the queue who is not cancelled.
+    #[inline]
+    pub(crate) fn has_waiters(&self) -> bool {
+        self.0.borrow_mut().find_first().is_some()
+    }
+
+    /// How many are in the queue who are not cancelled. Looks at each.
+    pub(crate) fn count_waiters(&self) -> usize {
+        let queue = self.0.borrow();
+        let mut count = 0;
+        let mut place = queue.first;
+        while let Some(waiter) = queue.places.get(place as usize) {
+            count += usize::from(!waiter.is_cancelled());
+            place = waiter.next;
+        }
+        count
+    }
+
+    /// How many wait with a payload of this kind, cancelled ones that have not left yet included. Looks at each.
+    pub(crate) fn count_payloads(&self, is_one: impl Fn(&P) -> bool) -> usize {
+        self.0.borrow().places.iter().filter(|waiter| waiter.payload.as_ref().is_some_and(&is_one)).count()
+    }
+}
+
+/// A waiter's place in the queue that it was moved to.
+#[derive(Debug)]
+pub(crate) struct Place(u32);
+
+impl<P, G> Waiter<P, G> {
+    #[inline]
+    fn is_cancelled(&self) -> bool {
+        let node = self.node;
+        context::try_with(|run| node.is_some_and(|node| run.tree.is_effective(node))) == Some(true)
     }
 }
 
@@ -133,17 +211,15 @@ impl<P, G> Queue<P, G> {
         }
     }
 
-    /// Takes the first waiter that is not cancelled out of the queue, and the cancelled ones before it.
+    /// Finds the first waiter that is not cancelled; the cancelled ones before it leave the queue.
     #[inline]
-    fn take_first(&mut self) -> Option<&mut Waiter<P, G>> {
+    fn find_first(&mut self) -> Option<u32> {
         while self.first != NOBODY {
             let place = self.first;
-            self.unlink(place);
-            let node = self.places[place as usize].node;
-            let cancelled = context::try_with(|run| node.is_some_and(|node| run.tree.is_effective(node)));
-            if cancelled != Some(true) {
-                return self.places.get_mut(place as usize);
+            if !self.places[place as usize].is_cancelled() {
+                return Some(place);
             }
+            self.unlink(place);
         }
         None
     }
@@ -180,6 +256,18 @@ pub(crate) trait Request {
 
     /// Takes back a grant that was dropped unused.
     fn give_back(&self, grant: Self::Grant);
+
+    /// The waiter is in the queue now. What must not happen earlier happens here.
+    #[inline]
+    fn entered(&self) {}
+
+    /// The waiter has met its cancellation, and counts as gone: perhaps somebody behind it can be served.
+    #[inline]
+    fn cancelled(&self) {}
+
+    /// The waiter has been dropped without a grant.
+    #[inline]
+    fn left(&self) {}
 }
 
 /// An operation: a checkpoint that does what it was made for at once, or waits until it is granted.
@@ -212,6 +300,13 @@ impl<R: Request> Operation<R> {
         Self { request, payload: Some(payload), stage: Stage::Fresh }
     }
 
+    /// Goes on for a waiter that was moved to the request's queue.
+    pub(crate) fn adopt(request: R, place: Place) -> Self {
+        // An operation that is dropped outside a run has no use for the number.
+        let run = context::try_with(|run| run.opened.run).unwrap_or_default();
+        Self { request, payload: None, stage: Stage::Waiting { place: place.0, run } }
+    }
+
     #[inline]
     fn begin(&mut self, run: &Run, context: &Context<'_>) -> Poll<R::Grant> {
         if run.is_cancelled_here() {
@@ -233,6 +328,7 @@ impl<R: Request> Operation<R> {
         let node = run.current_id();
         let place = self.request.queue().0.borrow_mut().enter(node, waker, self.payload.take());
         self.stage = Stage::Waiting { place, run: run.opened.run };
+        self.request.entered();
         Poll::Pending
     }
 
@@ -251,6 +347,7 @@ impl<R: Request> Operation<R> {
         };
         if run.is_cancelled_here() {
             run.park_cancelled(context);
+            self.request.cancelled();
         } else if !queued {
             let mut payload = self.request.queue().0.borrow_mut().places[place as usize].payload.take();
             if let Some(grant) = self.request.attempt(&mut payload) {
@@ -315,8 +412,9 @@ impl<R: Request> Drop for Operation<R> {
             }
             Stage::Yielding { grant, .. } => grant.take(),
         };
-        if let Some(grant) = unused {
-            self.request.give_back(grant);
+        match unused {
+            Some(grant) => self.request.give_back(grant),
+            None => self.request.left(),
         }
     }
 }

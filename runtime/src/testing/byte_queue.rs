@@ -89,9 +89,9 @@ fn check_max_bytes(max_bytes: Option<usize>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::builder::Builder;
     use crate::kernel::nursery::open_nursery;
     use crate::kernel::reactor::BusyResourceError;
-    use crate::kernel::builder::Builder;
     use crate::testing::{assert_checkpoints, wait_all_tasks_blocked};
     use std::time::Duration;
 

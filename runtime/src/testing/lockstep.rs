@@ -13,7 +13,8 @@ use super::memory_pairs::crosswise;
 use super::memory_receive::no_room;
 use crate::kernel::checkpoint::checkpoint;
 use crate::kernel::reactor::ClosedResourceError;
-use crate::stream::{AsyncResource, BrokenResourceError, ReceiveStream, SendStream, StapledStream};
+use crate::stream::{AsyncResource, ReceiveStream, SendStream, StapledStream};
+use crate::sync::BrokenResourceError;
 
 /// What both ends of one direction share: Trio's `_LockstepByteQueue`.
 #[derive(Default)]
@@ -53,14 +54,14 @@ impl Lockstep {
         let _inside = self.sending.enter()?;
         self.check_sender_open()?;
         if self.receiver_closed.get() {
-            return Err(BrokenResourceError.into_io());
+            return Err(BrokenResourceError::of_stream());
         }
         let rest = Offer(self);
         self.data.borrow_mut().extend(data);
         self.changes.tell();
         self.wait_until(Self::is_drained).await;
         self.check_sender_open()?;
-        if rest.0.is_drained() { Ok(()) } else { Err(BrokenResourceError.into_io()) }
+        if rest.0.is_drained() { Ok(()) } else { Err(BrokenResourceError::of_stream()) }
     }
 
     async fn wait_send_all_might_not_block(&self) -> io::Result<()> {

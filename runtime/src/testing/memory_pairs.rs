@@ -6,7 +6,8 @@ use std::rc::Rc;
 use super::hooks::{AsyncHook, CloseHook};
 use super::memory_receive::{self, MemoryReceiveStream};
 use super::memory_send::{self, MemorySendStream};
-use crate::stream::{BrokenResourceError, StapledStream};
+use crate::stream::StapledStream;
+use crate::sync::BrokenResourceError;
 
 /// Moves what was sent on one stream into another, at most `max_bytes` of it, and the end: Trio's `memory_stream_pump`.
 /// True if there was something to move.
@@ -49,7 +50,7 @@ fn pump(from: &memory_send::Shared, to: &memory_receive::Shared, max_bytes: Opti
     if data.is_empty() {
         to.incoming.close();
     } else {
-        to.incoming.put(&data).map_err(|_| BrokenResourceError.into_io())?;
+        to.incoming.put(&data).map_err(|_| BrokenResourceError::of_stream())?;
     }
     Ok(true)
 }

@@ -22,7 +22,8 @@ use super::wait_all_tasks_blocked;
 use crate::kernel::nursery::open_nursery;
 use crate::kernel::reactor::{BusyResourceError, ClosedResourceError};
 use crate::kernel::scope::CancelScope;
-use crate::stream::{AsyncResource, BrokenResourceError, HalfCloseableStream, ReceiveStream, SendStream};
+use crate::stream::{AsyncResource, HalfCloseableStream, ReceiveStream, SendStream};
+use crate::sync::BrokenResourceError;
 
 // ---------------------------------------------------------------------- operations that must be checkpoints
 

@@ -1,0 +1,12 @@
+//! Synchronisation: who gets what, in which order, and that nothing is lost when somebody who waits goes away.
+
+mod async_value;
+mod barrier;
+mod capacity_limiter;
+mod combinators;
+mod condition;
+mod gates;
+mod lock;
+mod parking_lot;
+mod rw_lock;
+mod semaphore;
