@@ -174,7 +174,7 @@ async fn it_reaches_deep_into_the_tree_and_leaves_nothing() {
     let told = Cell::new(0);
     let outcome = trio::nursery! { |n, scope|
         n.start_soon(deep(5, &told));
-        n.start_soon(stop(scope.clone()));
+        n.start_soon(stop(scope));
     };
     assert_eq!((outcome, told.get()), (Some(()), 32));
     let after = trio::lowlevel::current_statistics();
