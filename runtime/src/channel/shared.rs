@@ -56,10 +56,13 @@ impl<T> Shared<T> {
     }
 
     pub(super) fn try_receive(&self) -> Result<T, TryReceiveError> {
-        let buffered = self.buffer.borrow_mut().pop_front();
-        if let Some(value) = buffered {
+        let (buffered, room) = {
+            let mut buffer = self.buffer.borrow_mut();
             // There may still be no room: a value that was given back has a place beyond the capacity.
-            if self.buffer.borrow().len() < self.capacity {
+            (buffer.pop_front(), buffer.len() < self.capacity)
+        };
+        if let Some(value) = buffered {
+            if room && self.sending.len() > 0 {
                 let waiting = self.take_from_sender();
                 self.buffer.borrow_mut().extend(waiting);
             }

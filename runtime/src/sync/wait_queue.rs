@@ -5,7 +5,7 @@
 //! cancelled, as if they had left when the cancellation came; if the cancellation is taken back (a shield that is set
 //! in flight), they queue up again at the end. A grant that is dropped unused is given back.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -19,7 +19,11 @@ use crate::kernel::waker::StoredWaker;
 const NOBODY: u32 = u32::MAX;
 
 /// A queue of waiters that bring a `P` with them and get a `G`.
-pub(crate) struct WaitQueue<P, G>(RefCell<Queue<P, G>>);
+pub(crate) struct WaitQueue<P, G> {
+    queue: RefCell<Queue<P, G>>,
+    /// How many wait, cancelled ones that have not left yet included: the first look of every hand-off.
+    waiting: Cell<usize>,
+}
 
 struct Queue<P, G> {
     /// Places of waiters, in use and free. A place is filled where it is, since a waiter is too large to be moved about.
@@ -28,8 +32,6 @@ struct Queue<P, G> {
     free: u32,
     first: u32,
     last: u32,
-    /// How many wait, cancelled ones that have not left yet included.
-    waiting: usize,
 }
 
 struct Waiter<P, G> {
@@ -47,7 +49,7 @@ struct Waiter<P, G> {
 impl<P, G> WaitQueue<P, G> {
     pub(crate) const fn new() -> Self {
         let (free, first, last) = (NOBODY, NOBODY, NOBODY);
-        Self(RefCell::new(Queue { places: Vec::new(), free, first, last, waiting: 0 }))
+        Self { queue: RefCell::new(Queue { places: Vec::new(), free, first, last }), waiting: Cell::new(0) }
     }
 
     /// Gives the first waiter in the queue what `grant` makes of its payload; false if nobody waits.
@@ -60,8 +62,11 @@ impl<P, G> WaitQueue<P, G> {
     /// behind it is asked.
     #[inline]
     pub(crate) fn hand_off_if(&self, fits: impl FnOnce(&P) -> bool, grant: impl FnOnce(P) -> G) -> bool {
+        if self.waiting.get() == 0 {
+            return false;
+        }
         let waker = {
-            let mut queue = self.0.borrow_mut();
+            let mut queue = self.queue.borrow_mut();
             let Some(place) = queue.find_first() else { return false };
             if !queue.places[place as usize].payload.as_ref().is_some_and(fits) {
                 return false;
@@ -70,12 +75,29 @@ impl<P, G> WaitQueue<P, G> {
             let waiter = &mut queue.places[place as usize];
             let Some(payload) = waiter.payload.take() else { return false };
             waiter.grant = Some(grant(payload));
-            let waker = std::mem::take(&mut waiter.waker);
-            queue.waiting -= 1;
-            waker
+            std::mem::take(&mut waiter.waker)
         };
+        self.waiting.set(self.waiting.get() - 1);
         waker.wake();
         true
+    }
+
+    /// Puts a waiter at the end of the queue; gives its place.
+    #[inline]
+    fn enter(&self, node: NodeId, waker: StoredWaker, payload: Option<P>) -> u32 {
+        self.waiting.set(self.waiting.get() + 1);
+        self.queue.borrow_mut().enter(node, waker, payload)
+    }
+
+    /// Frees a waiter's place; gives its grant, if it has one that was not used.
+    #[inline]
+    fn leave(&self, place: u32) -> Option<G> {
+        // The rest (payload, foreign waker) is dropped here, when nothing is borrowed.
+        let (grant, _payload, _waker) = self.queue.borrow_mut().leave(place);
+        if grant.is_none() {
+            self.waiting.set(self.waiting.get() - 1);
+        }
+        grant
     }
 
     /// Moves the first waiter to the end of another queue without waking it; false if nobody waits. It gets its grant at
@@ -87,24 +109,24 @@ impl<P, G> WaitQueue<P, G> {
         payload: impl FnOnce(P) -> P2,
         grant: impl FnOnce(Place) -> G,
     ) -> bool {
-        let mut queue = self.0.borrow_mut();
+        let mut queue = self.queue.borrow_mut();
         let Some(place) = queue.find_first() else { return false };
         queue.unlink(place);
-        queue.waiting -= 1;
+        self.waiting.set(self.waiting.get() - 1);
         let waiter = &mut queue.places[place as usize];
         let waker = std::mem::take(&mut waiter.waker);
         let (own_payload, node) = (waiter.payload.take(), waiter.node);
         // The other queue may be this one.
         drop(queue);
         let node = node.expect("a waiter in the queue has a node");
-        let there = to.0.borrow_mut().enter(node, waker, own_payload.map(payload));
-        self.0.borrow_mut().places[place as usize].grant = Some(grant(Place(there)));
+        let there = to.enter(node, waker, own_payload.map(payload));
+        self.queue.borrow_mut().places[place as usize].grant = Some(grant(Place(there)));
         true
     }
 
     /// Replaces the grants of those who have not taken theirs yet, and are not cancelled either. Looks at each waiter.
     pub(crate) fn renew_grants(&self, mut grant: impl FnMut() -> G) {
-        let mut queue = self.0.borrow_mut();
+        let mut queue = self.queue.borrow_mut();
         let granted = queue.places.iter_mut().filter(|waiter| waiter.grant.is_some() && !waiter.is_cancelled());
         let old: Vec<_> = granted.map(|waiter| waiter.grant.replace(grant())).collect();
         // What a grant's destructor does is not known here.
@@ -114,18 +136,18 @@ impl<P, G> WaitQueue<P, G> {
 
     /// How many wait, cancelled ones that have not left yet included.
     pub(crate) fn len(&self) -> usize {
-        self.0.borrow().waiting
+        self.waiting.get()
     }
 
     /// Whether anybody is in the queue who is not cancelled.
     #[inline]
     pub(crate) fn has_waiters(&self) -> bool {
-        self.0.borrow_mut().find_first().is_some()
+        self.waiting.get() > 0 && self.queue.borrow_mut().find_first().is_some()
     }
 
     /// How many are in the queue who are not cancelled. Looks at each.
     pub(crate) fn count_waiters(&self) -> usize {
-        let queue = self.0.borrow();
+        let queue = self.queue.borrow();
         let mut count = 0;
         let mut place = queue.first;
         while let Some(waiter) = queue.places.get(place as usize) {
@@ -137,7 +159,7 @@ impl<P, G> WaitQueue<P, G> {
 
     /// How many wait with a payload of this kind, cancelled ones that have not left yet included. Looks at each.
     pub(crate) fn count_payloads(&self, is_one: impl Fn(&P) -> bool) -> usize {
-        self.0.borrow().places.iter().filter(|waiter| waiter.payload.as_ref().is_some_and(&is_one)).count()
+        self.queue.borrow().places.iter().filter(|waiter| waiter.payload.as_ref().is_some_and(&is_one)).count()
     }
 }
 
@@ -166,7 +188,6 @@ impl<P, G> Queue<P, G> {
         waiter.node = Some(node);
         waiter.waker = waker;
         waiter.payload = payload;
-        self.waiting += 1;
         self.push(place);
         place
     }
@@ -233,11 +254,7 @@ impl<P, G> Queue<P, G> {
         waiter.node = None;
         waiter.next = free;
         let grant = waiter.grant.take();
-        let rest = (waiter.payload.take(), std::mem::take(&mut waiter.waker));
-        if grant.is_none() {
-            self.waiting -= 1;
-        }
-        (grant, rest.0, rest.1)
+        (grant, waiter.payload.take(), std::mem::take(&mut waiter.waker))
     }
 }
 
@@ -326,7 +343,7 @@ impl<R: Request> Operation<R> {
         }
         let waker = StoredWaker::new(context.waker());
         let node = run.current_id();
-        let place = self.request.queue().0.borrow_mut().enter(node, waker, self.payload.take());
+        let place = self.request.queue().enter(node, waker, self.payload.take());
         self.stage = Stage::Waiting { place, run: run.opened.run };
         self.request.entered();
         Poll::Pending
@@ -334,33 +351,34 @@ impl<R: Request> Operation<R> {
 
     #[inline]
     fn wait(&mut self, run: &Run, context: &Context<'_>, place: u32) -> Poll<R::Grant> {
-        let node = run.current_id();
         let (queued, known) = {
-            let mut queue = self.request.queue().0.borrow_mut();
+            let mut queue = self.request.queue().queue.borrow_mut();
             let waiter = &mut queue.places[place as usize];
             if waiter.grant.is_some() {
+                self.stage = Stage::Over;
+                let (grant, _payload, _waker) = queue.leave(place);
                 drop(queue);
-                return self.leave(place).map_or(Poll::Pending, Poll::Ready);
+                return grant.map_or(Poll::Pending, Poll::Ready);
             }
-            waiter.node = Some(node);
+            waiter.node = Some(run.current_id());
             (waiter.queued, waiter.waker.will_wake(context.waker()))
         };
         if run.is_cancelled_here() {
             run.park_cancelled(context);
             self.request.cancelled();
         } else if !queued {
-            let mut payload = self.request.queue().0.borrow_mut().places[place as usize].payload.take();
+            let mut payload = self.request.queue().queue.borrow_mut().places[place as usize].payload.take();
             if let Some(grant) = self.request.attempt(&mut payload) {
                 self.leave(place);
                 return Poll::Ready(grant);
             }
-            let mut queue = self.request.queue().0.borrow_mut();
+            let mut queue = self.request.queue().queue.borrow_mut();
             queue.places[place as usize].payload = payload;
             queue.push(place);
         }
         if !known {
             let waker = StoredWaker::new(context.waker());
-            let old = std::mem::replace(&mut self.request.queue().0.borrow_mut().places[place as usize].waker, waker);
+            let old = std::mem::replace(&mut self.request.queue().queue.borrow_mut().places[place as usize].waker, waker);
             drop(old);
         }
         Poll::Pending
@@ -370,9 +388,7 @@ impl<R: Request> Operation<R> {
     #[inline]
     fn leave(&mut self, place: u32) -> Option<R::Grant> {
         self.stage = Stage::Over;
-        // The rest (payload, foreign waker) is dropped here, when nothing is borrowed.
-        let (grant, _payload, _waker) = self.request.queue().0.borrow_mut().leave(place);
-        grant
+        self.request.queue().leave(place)
     }
 }
 
