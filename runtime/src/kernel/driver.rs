@@ -254,10 +254,16 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
         }
     }
 
+    /// Whether anything keeps the nursery open.
+    #[inline]
+    fn is_open(&self) -> bool {
+        self.body_node.is_some() || self.core.living.get() > 0 || self.core.starting.get() > 0
+    }
+
     /// How far the nursery has come. Also sees to what must happen before its end.
     fn progress(&self, run: &Run, nursery: Node) -> Progress {
         let core = self.core;
-        if self.body_node.is_some() || core.living.get() > 0 || core.starting.get() > 0 {
+        if self.is_open() {
             return Progress::Open;
         }
         if core.daemons.get() > 0 {
@@ -302,7 +308,8 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
         self.as_mut().turn(run, nursery, ready);
         // SAFETY: nothing below moves the body: it is dropped in place.
         let this = unsafe { self.get_unchecked_mut() };
-        if this.body_node.is_some() && !nursery.is(Flag::EFFECTIVE) && !this.held {
+        if this.is_open() && !nursery.is(Flag::EFFECTIVE) && !nursery.is(Flag::SWEEP) && !this.held {
+            this.yielded = false;
             return Poll::Pending;
         }
         if nursery.replace(Flag::SWEEP, false) {

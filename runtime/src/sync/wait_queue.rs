@@ -233,7 +233,7 @@ impl<P, G> Queue<P, G> {
     }
 
     /// Finds the first waiter that is not cancelled; the cancelled ones before it leave the queue.
-    #[inline]
+    #[inline(always)]
     fn find_first(&mut self) -> Option<u32> {
         while self.first != NOBODY {
             let place = self.first;
