@@ -68,14 +68,16 @@ impl<P, G> WaitQueue<P, G> {
         let waker = {
             let mut queue = self.queue.borrow_mut();
             let Some(place) = queue.find_first() else { return false };
-            if !queue.places[place as usize].payload.as_ref().is_some_and(fits) {
+            let waiter = &mut queue.places[place as usize];
+            if !waiter.payload.as_ref().is_some_and(fits) {
                 return false;
             }
-            queue.unlink(place);
-            let waiter = &mut queue.places[place as usize];
             let Some(payload) = waiter.payload.take() else { return false };
             waiter.grant = Some(grant(payload));
-            std::mem::take(&mut waiter.waker)
+            waiter.queued = false;
+            let (next, waker) = (waiter.next, std::mem::take(&mut waiter.waker));
+            queue.begin_with(next);
+            waker
         };
         self.waiting.set(self.waiting.get() - 1);
         waker.wake();
@@ -232,6 +234,16 @@ impl<P, G> Queue<P, G> {
         }
     }
 
+    /// Makes this the first waiter, since the one before it has left.
+    #[inline]
+    fn begin_with(&mut self, next: u32) {
+        self.first = next;
+        match self.places.get_mut(next as usize) {
+            Some(next) => next.previous = NOBODY,
+            None => self.last = NOBODY,
+        }
+    }
+
     /// Finds the first waiter that is not cancelled; the cancelled ones before it leave the queue.
     #[inline(always)]
     fn find_first(&mut self) -> Option<u32> {
@@ -378,7 +390,8 @@ impl<R: Request> Operation<R> {
         }
         if !known {
             let waker = StoredWaker::new(context.waker());
-            let old = std::mem::replace(&mut self.request.queue().queue.borrow_mut().places[place as usize].waker, waker);
+            let old =
+                std::mem::replace(&mut self.request.queue().queue.borrow_mut().places[place as usize].waker, waker);
             drop(old);
         }
         Poll::Pending
