@@ -989,3 +989,25 @@ async fn curl_gets_a_page() {
     stream.aclose().await.unwrap();
     assert_eq!(output(client), "hello, curl");
 }
+
+#[trio::test]
+async fn a_duplicate_that_outlives_its_stream_does_no_harm() {
+    let (mut client, server) = pair().await;
+    let before = trio::lowlevel::current_statistics().io_registrations;
+    let duplicate = std::os::fd::AsFd::as_fd(&server).try_clone_to_owned().unwrap();
+    drop(server);
+    assert_eq!(trio::lowlevel::current_statistics().io_registrations, before - 1);
+    // What comes for the duplicate is nobody's business, and its place is somebody else's.
+    client.send_all(b"for the duplicate").await.unwrap();
+    let (mut left, mut right) = pair().await;
+    for _ in 0..10 {
+        left.send_all(b"ping").await.unwrap();
+        assert_eq!(receive_exactly(&mut right, 4).await, b"ping");
+        client.send_all(b".").await.unwrap();
+    }
+    // It can come back, too.
+    let mut again = TcpStream::from_std(duplicate.into()).unwrap();
+    assert_eq!(receive_exactly(&mut again, 27).await, b"for the duplicate..........");
+    again.send_all(b"thanks").await.unwrap();
+    assert_eq!(receive_exactly(&mut client, 6).await, b"thanks");
+}

@@ -260,8 +260,8 @@ impl Reactor {
         self.poll.borrow().registry().reregister(&mut SourceFd(&fd), Token(key.index), BOTH)
     }
 
-    /// Stops using a registration; the last one to do so ends it.
-    pub(crate) fn deregister(&self, key: SourceKey) {
+    /// Stops using a registration; the last one to do so ends it. If the descriptor `closes` now, the system need not be told.
+    fn deregister(&self, key: SourceKey, closes: bool) {
         let mut watched = self.watched.borrow_mut();
         let Some(source) = watched.get_mut(key.index).filter(|source| source.serial == key.serial) else { return };
         source.users -= 1;
@@ -272,8 +272,10 @@ impl Reactor {
         drop(watched);
         if !source.detached {
             self.by_fd.borrow_mut().remove(&source.fd);
-            // Fails if the descriptor was closed behind our back, which took it out already.
-            let _ = self.poll.borrow().registry().deregister(&mut SourceFd(&source.fd));
+            if !closes {
+                // Fails if the descriptor was closed behind our back, which took it out already.
+                let _ = self.poll.borrow().registry().deregister(&mut SourceFd(&source.fd));
+            }
         }
         // Foreign wakers go when nothing is borrowed.
         drop(source);
@@ -489,6 +491,8 @@ impl Drop for Wait {
 #[derive(Debug)]
 pub(crate) struct Registration {
     key: SourceKey,
+    /// The descriptor is closed right after the registration ends.
+    closes: Cell<bool>,
     run: u64,
     on_this_thread: PhantomData<*const ()>,
 }
@@ -498,7 +502,7 @@ impl Registration {
     pub(crate) fn new(fd: &impl AsRawFd, urgent: bool) -> io::Result<Self> {
         context::with(|run| {
             let key = run.reactor.register(fd.as_raw_fd(), urgent)?;
-            Ok(Self { key, run: run.opened.run, on_this_thread: PhantomData })
+            Ok(Self { key, closes: Cell::new(false), run: run.opened.run, on_this_thread: PhantomData })
         })
     }
 
@@ -545,6 +549,12 @@ impl Registration {
         }
     }
 
+    /// The descriptor will be closed as soon as the registration is dropped, by which the system forgets it: that saves a
+    /// call. (If a duplicate keeps it open, there may be events for nobody, which do no harm.)
+    pub(crate) fn closes(&self) {
+        self.closes.set(true);
+    }
+
     /// A call in this direction has said that it would block, or is known to: it is made again after the next edge.
     pub(crate) fn blocked(&self, direction: Direction) {
         self.with(|run| run.reactor.blocked(self.key, direction));
@@ -575,7 +585,7 @@ impl Drop for Registration {
     fn drop(&mut self) {
         context::try_with(|run| {
             if run.opened.run == self.run {
-                run.reactor.deregister(self.key);
+                run.reactor.deregister(self.key, self.closes.get());
             }
         });
     }

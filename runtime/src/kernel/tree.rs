@@ -93,12 +93,15 @@ impl Tree {
     /// `run` is the number of the run, which no other run of the process has.
     pub(crate) fn new(run: u64, slot: u16) -> Self {
         let arena = Arena::new(run);
-        let root = arena.take(Kind::Root, 1);
+        // Each run begins its numbers elsewhere, so that a waker of an earlier run in the same slot, whose word has only
+        // their last bits, hardly ever means a node of this one.
+        let first = 1 + (run.wrapping_mul(0x9e37_79b9) & 0xffff);
+        let root = arena.take(Kind::Root, first);
         Self {
             arena,
             root,
             current: Cell::new(root),
-            next_serial: Cell::new(2),
+            next_serial: Cell::new(first + 1),
             slot,
             root_woken: Cell::new(true),
             foreign_clones: Cell::new(0),

@@ -213,6 +213,12 @@ impl TcpStream {
         Ok(socket)
     }
 
+    fn close(&mut self) {
+        if let Some(open) = self.open.take() {
+            open.registration.closes();
+        }
+    }
+
     fn open(&self) -> io::Result<&Open> {
         self.open.as_ref().ok_or_else(closed)
     }
@@ -355,7 +361,7 @@ impl TcpStream {
     ///
     /// None: the result is that of [`AsyncResource::aclose`].
     pub async fn aclose(&mut self) -> io::Result<()> {
-        self.open = None;
+        self.close();
         free_checkpoint().await;
         Ok(())
     }
@@ -396,6 +402,12 @@ impl TcpStream {
     /// The system's; [`ClosedResourceError`] after [`aclose`](Self::aclose).
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         self.open()?.socket.set_nodelay(nodelay)
+    }
+}
+
+impl Drop for TcpStream {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
