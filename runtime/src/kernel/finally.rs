@@ -16,7 +16,7 @@ use super::scope::follow;
 ///
 /// Rust's `Drop` can't wait for anything; this is for what has to, as `try: … finally:` in Python's Trio. Only trio's
 /// own cancellation is seen: when foreign code drops the future itself, neither part runs on. `cleanup` runs only if
-/// `body` has been polled at all.
+/// `body` has been polled at all. One that has begun and is forgotten (`mem::forget`) holds the scopes around it for ever.
 ///
 /// Entering and leaving are no checkpoints.
 ///

@@ -157,7 +157,8 @@ impl<'scope, E> Nursery<'scope, '_, E> {
     /// [`started`](TaskStatus::started).
     ///
     /// Until then the task is under the caller's cancel scopes, and its failure is an error of this call only.
-    /// At `started` it moves, with all it has opened, into the nursery. Meanwhile the nursery stays open.
+    /// At `started` it moves, with all it has opened, into the nursery. Meanwhile the nursery stays open: for ever, if the
+    /// call has begun and is forgotten (`mem::forget`).
     ///
     /// The wait is a checkpoint. Cancelling it before `started` cancels the task.
     ///

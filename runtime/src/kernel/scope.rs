@@ -398,7 +398,8 @@ pub fn fail_at<F: Future>(deadline: Instant, future: F) -> impl Future<Output = 
 ///
 /// For short work that must be finished, such as a farewell message; give it a time limit of its own
 /// (`move_on_after` inside). Only trio's own scopes respect a shield: foreign code that drops the future, such as
-/// another library's `select!`, drops it.
+/// another library's `select!`, drops it. One that has begun and is forgotten (`mem::forget`) holds the scopes around it
+/// for ever.
 ///
 /// # Examples
 ///
