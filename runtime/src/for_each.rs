@@ -39,7 +39,7 @@ use crate::kernel::nursery::{Nursery, open_try_nursery};
 ///     .await?;
 ///     assert_eq!(most.get(), 3);
 ///     assert_eq!(done.borrow().len(), 10);
-///     trio::Result::Ok(())
+///     Ok::<(), trio::BoxError>(())
 /// })
 /// .unwrap();
 /// ```
