@@ -78,7 +78,11 @@ impl Interval {
         due
     }
 
-    /// Begins anew: the next tick is a period from now.
+    /// Begins anew: the next tick is a period from now. Not a checkpoint.
+    ///
+    /// # Panics
+    ///
+    /// Outside a run.
     pub fn reset(&mut self) {
         self.next = current_time() + self.period;
     }

@@ -68,6 +68,10 @@ impl RateLimiter {
     /// Lets the operation pass if it may do so now; whether it did. Not a checkpoint.
     ///
     /// False also if somebody waits in [`acquire`](Self::acquire).
+    ///
+    /// # Panics
+    ///
+    /// Outside a run.
     pub fn try_acquire(&self) -> bool {
         let Ok(_turn) = self.turn.try_lock() else { return false };
         let now = current_time();

@@ -340,3 +340,32 @@ async fn statistics_tell_what_there_is() {
     outer.await;
     assert_eq!(current_statistics().time_to_next_deadline, None);
 }
+
+#[test]
+fn who_is_added_in_a_step_sees_its_end_and_nothing_older() {
+    let late = Rc::new(Recorder::default());
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        Builder::new().checkpoint_budget(1).run(async {
+            let early = add_instrument(Recorder::default());
+            trio::finally(
+                async {
+                    trio::nursery! { |n|
+                        n.named("broken").start_soon(async move {
+                            // It is gone when the step that it saw the beginning of ends in a panic.
+                            remove_instrument(early).unwrap();
+                            panic!("on purpose");
+                        });
+                    }
+                },
+                async {
+                    add_instrument(Rc::clone(&late));
+                    trio::checkpoint().await;
+                },
+            )
+            .await;
+        });
+    }));
+    assert!(outcome.is_err());
+    let seen = late.about(&["main", "broken"]);
+    assert_eq!(seen[..4], ["scheduled main", "after main", "before main", "exited main"], "{seen:?}");
+}

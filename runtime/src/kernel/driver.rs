@@ -138,21 +138,22 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
             Some(node) => self.core.drop_child(run, node),
             None => {}
         }
-        if let Some(step) = step.filter(|_| run.tree.observed.get()) {
+        if let Some(step) = step {
             run.tell_after_step(step);
         }
     }
 
     #[inline]
     fn step(self: Pin<&mut Self>, run: &Run, node: Node, polling: &Cell<Option<Node>>) {
+        let id = run.tree.id(node);
         if run.tree.observed.get() {
-            let id = run.tree.id(node);
             run.tell_before_step(node);
-            self.take_step(run, node, polling);
-            return run.tell_after_step(id);
         }
         node.woken.set(false);
         self.take_step(run, node, polling);
+        if run.tree.observed.get() {
+            run.tell_after_step(id);
+        }
     }
 
     #[inline(always)]

@@ -102,10 +102,10 @@ impl Flag {
     pub(crate) const DAEMON: Self = Self(1 << 9);
     /// Has details, or clones of its waker are counted.
     const EXTRA: Self = Self(1 << 10);
-    /// Scope or nursery: asked to wind down.
-    pub(crate) const WINDING_DOWN: Self = Self(1 << 12);
     /// Some node is below.
     pub(super) const PARENT: Self = Self(1 << 11);
+    /// Scope or nursery: asked to wind down.
+    pub(crate) const WINDING_DOWN: Self = Self(1 << 12);
 
     const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)

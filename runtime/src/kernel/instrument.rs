@@ -215,7 +215,12 @@ impl Run {
         let mut installed = all.installed.borrow_mut();
         let Some(place) = installed.iter().position(|(known, _)| *known == number) else { return false };
         let (_, removed) = installed.remove(place);
-        self.tree.observed.set(!installed.is_empty());
+        if installed.is_empty() {
+            // Whoever is added later is told of nothing that is over by then.
+            self.tree.observed.set(false);
+            self.tree.happened.borrow_mut().clear();
+            all.steps.borrow_mut().clear();
+        }
         drop(installed);
         // Foreign code: dropped when nothing is borrowed.
         drop(removed);
@@ -275,7 +280,7 @@ impl Run {
     #[cold]
     pub(crate) fn tell_before_step(&self, node: Node) {
         let task = self.tree.task_of(node);
-        if !node.woken.replace(false) || task == self.tree.root {
+        if !node.woken.get() || task == self.tree.root {
             return;
         }
         let step = self.step_of(node);

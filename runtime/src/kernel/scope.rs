@@ -291,6 +291,7 @@ impl<F: Future, O> Scoped<F, F::Output, O> {
         }
         self.dropped(run, node)
     }
+
     /// The future has been dropped: completes if this is the scope that catches.
     fn dropped(&mut self, run: &Run, node: Node) -> Poll<O> {
         if catches(node) {

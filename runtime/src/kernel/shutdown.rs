@@ -99,6 +99,12 @@ impl CancelHandle {
 /// For what waits for new work: accepting a connection, receiving from a channel. The future is dropped as by a
 /// cancellation: at its next checkpoint, unless it is shielded there. A cancellation proper is not caught here.
 ///
+/// Not a checkpoint by itself.
+///
+/// # Panics
+///
+/// When polled outside a run.
+///
 /// See [`CancelHandle::shut_down`].
 ///
 /// # Examples

@@ -235,14 +235,15 @@ impl<'scope, V, E> Start<'scope, V, E> {
 
     /// Takes one step of the task, which instruments are told of; gives the call's result if the task has ended.
     fn step(&mut self, run: &Run, task: Node) -> Option<Result<V, StartError<E>>> {
-        if !run.tree.observed.get() {
-            task.woken.set(false);
-            return self.take_step(run, task);
-        }
         let id = run.tree.id(task);
-        run.tell_before_step(task);
+        if run.tree.observed.get() {
+            run.tell_before_step(task);
+        }
+        task.woken.set(false);
         let result = self.take_step(run, task);
-        run.tell_after_step(id);
+        if run.tree.observed.get() {
+            run.tell_after_step(id);
+        }
         result
     }
 

@@ -749,3 +749,23 @@ impl Tree {
         destination.and_then(|id| self.get(id))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_waker_of_an_earlier_run_in_the_slot_means_none_of_the_first_nodes() {
+        let words = |run| {
+            let tree = Tree::new(run, 0);
+            let node = tree.insert(tree.root, Kind::Body);
+            (tree.word(node), tree)
+        };
+        for run in 1..100 {
+            let (stale, _) = words(run);
+            let (fresh, tree) = words(run + 1);
+            assert!(tree.woken_by(stale).is_none());
+            assert!(tree.woken_by(fresh).is_some());
+        }
+    }
+}
