@@ -342,7 +342,7 @@ async fn statistics_tell_what_there_is() {
 }
 
 #[test]
-fn who_is_added_in_a_step_sees_its_end_and_nothing_older() {
+fn who_is_added_first_sees_whole_steps_and_nothing_older() {
     let late = Rc::new(Recorder::default());
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         Builder::new().checkpoint_budget(1).run(async {
@@ -367,5 +367,5 @@ fn who_is_added_in_a_step_sees_its_end_and_nothing_older() {
     }));
     assert!(outcome.is_err());
     let seen = late.about(&["main", "broken"]);
-    assert_eq!(seen[..4], ["scheduled main", "after main", "before main", "exited main"], "{seen:?}");
+    assert_eq!(seen[..4], ["scheduled main", "before main", "exited main", "after main"], "{seen:?}");
 }

@@ -145,15 +145,14 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
 
     #[inline]
     fn step(self: Pin<&mut Self>, run: &Run, node: Node, polling: &Cell<Option<Node>>) {
-        let id = run.tree.id(node);
         if run.tree.observed.get() {
+            let id = run.tree.id(node);
             run.tell_before_step(node);
+            self.take_step(run, node, polling);
+            return run.tell_after_step(id);
         }
         node.woken.set(false);
         self.take_step(run, node, polling);
-        if run.tree.observed.get() {
-            run.tell_after_step(id);
-        }
     }
 
     #[inline(always)]

@@ -151,6 +151,8 @@ impl std::error::Error for UnknownInstrumentError {}
 
 /// Adds an instrument to the current run: it is told of everything from now on. Not a checkpoint.
 ///
+/// If it is the run's first, the step in which it is added ends unseen, as it began.
+///
 /// # Panics
 ///
 /// Outside a run.
@@ -200,13 +202,7 @@ impl Run {
         let number = all.next_number.get();
         all.next_number.set(number + 1);
         all.installed.borrow_mut().push((number, instrument));
-        if !self.tree.observed.replace(true) {
-            // The step that is being taken ends before the eyes of the first one.
-            let here = self.tree.poller(self.current());
-            if self.tree.task_of(here) != self.tree.root {
-                all.steps.borrow_mut().push(self.step_of(here));
-            }
-        }
+        self.tree.observed.set(true);
         InstrumentId { number, run: self.opened.run }
     }
 
@@ -280,7 +276,7 @@ impl Run {
     #[cold]
     pub(crate) fn tell_before_step(&self, node: Node) {
         let task = self.tree.task_of(node);
-        if !node.woken.get() || task == self.tree.root {
+        if !node.woken.replace(false) || task == self.tree.root {
             return;
         }
         let step = self.step_of(node);

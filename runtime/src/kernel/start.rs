@@ -235,15 +235,14 @@ impl<'scope, V, E> Start<'scope, V, E> {
 
     /// Takes one step of the task, which instruments are told of; gives the call's result if the task has ended.
     fn step(&mut self, run: &Run, task: Node) -> Option<Result<V, StartError<E>>> {
+        if !run.tree.observed.get() {
+            task.woken.set(false);
+            return self.take_step(run, task);
+        }
         let id = run.tree.id(task);
-        if run.tree.observed.get() {
-            run.tell_before_step(task);
-        }
-        task.woken.set(false);
+        run.tell_before_step(task);
         let result = self.take_step(run, task);
-        if run.tree.observed.get() {
-            run.tell_after_step(id);
-        }
+        run.tell_after_step(id);
         result
     }
 
