@@ -40,6 +40,8 @@ pub(crate) const TEST: Known = Known(&[
     ("autojump", Value::Flag),
     ("seed", Value::Int(0, u64::MAX)),
     ("schedules", Value::Int(1, u32::MAX as u64)),
+    ("systematic", Value::Flag),
+    ("checkpoint_budget", Value::Int(1, u32::MAX as u64)),
 ]);
 
 /// The options given, checked.

@@ -2,10 +2,11 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::process::{ExitCode, Termination};
 
-use crate::testing::MockClock;
+use crate::testing::explore::Setup;
+use crate::testing::{Exploration, MockClock, Schedule, TestOutput};
 use crate::{Builder, Clock, CtrlC, Instrument};
 
 /// The exit code of a program that Ctrl-C ended, as shells have it: 128 + SIGINT.
@@ -78,12 +79,24 @@ pub struct TestOptions {
     autojump: bool,
     seed: Option<u64>,
     schedules: Option<u32>,
+    systematic: bool,
+    checkpoint_budget: Option<u32>,
 }
+
+/// How many schedules a systematic test tries that does not say so.
+const SYSTEMATIC: u32 = 10_000;
 
 impl TestOptions {
     /// The defaults: the real clock (a mock clock that stands still, if the test asks for one), first in, first out.
     pub const fn new() -> Self {
-        Self { mock_clock: false, autojump: false, seed: None, schedules: None }
+        Self {
+            mock_clock: false,
+            autojump: false,
+            seed: None,
+            schedules: None,
+            systematic: false,
+            checkpoint_budget: None,
+        }
     }
 
     /// The test has a `clock: MockClock` parameter, so that is the clock it runs on.
@@ -113,38 +126,39 @@ impl TestOptions {
         self.schedules = Some(schedules);
         self
     }
-}
 
-/// What a test can return.
-#[diagnostic::on_unimplemented(
-    message = "a test can't return `{Self}`",
-    label = "this is what the test returns",
-    note = "a test returns `()`, a `Result` or an `ExitCode`"
-)]
-pub trait TestOutput {
-    /// Whether the test failed by what it returned.
-    fn is_failure(&self) -> bool;
-}
+    /// `systematic`
+    #[must_use]
+    pub const fn systematic(mut self, systematic: bool) -> Self {
+        self.systematic = systematic;
+        self
+    }
 
-impl TestOutput for () {
-    fn is_failure(&self) -> bool {
-        false
+    /// `checkpoint_budget = …`
+    #[must_use]
+    pub const fn checkpoint_budget(mut self, operations: u32) -> Self {
+        self.checkpoint_budget = Some(operations);
+        self
+    }
+
+    /// The schedules to run the test under; `None` for a test that runs once, first in, first out.
+    fn exploration(self) -> Option<Exploration> {
+        if let Ok(text) = std::env::var("TRIO_SEED") {
+            let schedule = text.parse().unwrap_or_else(|error| panic!("TRIO_SEED: {error}"));
+            return Some(Exploration::only(schedule));
+        }
+        match self {
+            Self { seed: Some(seed), .. } => Some(Exploration::only(Schedule::seeded(seed))),
+            Self { systematic: true, schedules, .. } => {
+                Some(Exploration::systematic(schedules.unwrap_or(SYSTEMATIC).into()))
+            }
+            Self { schedules: Some(schedules), .. } => Some(Exploration::random(schedules.into())),
+            Self { schedules: None, .. } => None,
+        }
     }
 }
 
-impl<T, E> TestOutput for Result<T, E> {
-    fn is_failure(&self) -> bool {
-        self.is_err()
-    }
-}
-
-impl TestOutput for ExitCode {
-    fn is_failure(&self) -> bool {
-        *self != Self::SUCCESS
-    }
-}
-
-/// Runs a test: once, or under as many seeded schedules as it asks for.
+/// Runs a test: once, or under as many schedules as it asks for.
 #[track_caller]
 pub fn run_test<F, Fut>(name: &str, options: TestOptions, body: F) -> Fut::Output
 where
@@ -152,45 +166,18 @@ where
     Fut: Future,
     Fut::Output: TestOutput,
 {
-    let replay = std::env::var("TRIO_SEED")
-        .ok()
-        .map(|seed| seed.trim().parse::<u64>().unwrap_or_else(|_| panic!("TRIO_SEED must be a number, not '{seed}'")));
-    let fixed = replay.or(options.seed);
-    let schedules = if fixed.is_some() { 1 } else { options.schedules.unwrap_or(1).max(1) };
-    for schedule in 0.. {
-        // Without `schedules` or a seed a test runs in first-in, first-out order.
-        let seed = fixed.or_else(|| options.schedules.map(|_| u64::from(schedule)));
-        let result = catch_unwind(AssertUnwindSafe(|| run_once(options, seed, &body)));
-        let failed = result.as_ref().map_or(true, TestOutput::is_failure);
-        if let (true, Some(seed)) = (failed, seed) {
-            let test = name.split_once("::").map_or(name, |(_crate, test)| test);
-            eprintln!("trio: failed under schedule seed {seed}; replay: TRIO_SEED={seed} cargo test {test}");
-        }
-        match result {
-            Err(panic) => resume_unwind(panic),
-            Ok(output) if failed || schedule + 1 >= schedules => return output,
-            Ok(_) => {}
-        }
+    let TestOptions { mock_clock, autojump, checkpoint_budget, .. } = options;
+    let setup = Setup { mock_clock, autojump, checkpoint_budget };
+    let once = |builder: Builder, clock| builder.run(body(clock));
+    let Some(exploration) = options.exploration() else { return setup.run_once(once) };
+    let explored = exploration.run_on(setup, once);
+    let test = name.split_once("::").map_or(name, |(_crate, test)| test);
+    if let Some(schedule) = explored.failed_under() {
+        eprintln!("trio: failed under schedule {schedule}; replay: TRIO_SEED={schedule} cargo test {test}");
+    } else if explored.is_exhaustive() {
+        println!("trio: {test} passed under each of its {} schedules", explored.schedules());
+    } else if options.systematic {
+        println!("trio: {test} passed under {} schedules, and there are more", explored.schedules());
     }
-    unreachable!("the last schedule returns")
-}
-
-#[track_caller]
-fn run_once<F, Fut>(options: TestOptions, seed: Option<u64>, body: &F) -> Fut::Output
-where
-    F: Fn(MockClock) -> Fut,
-    Fut: Future,
-{
-    let mock = MockClock::new();
-    if options.autojump {
-        mock.set_autojump_threshold(Some(std::time::Duration::ZERO));
-    }
-    let mut builder = Builder::new().checkpoint_budget(1).fail_on_deadlock();
-    if options.mock_clock || options.autojump {
-        builder = builder.clock(mock.clone());
-    }
-    if let Some(seed) = seed {
-        builder = builder.seed(seed);
-    }
-    builder.run(body(mock))
+    explored.into_last().unwrap_or_else(|panic| resume_unwind(panic))
 }

@@ -82,8 +82,8 @@
 //! their own. What foreign code drops is dropped, shielded or not.
 //!
 //! **Tests** are `#[trio::test]` functions: `autojump` puts them on a virtual clock that jumps to the next deadline when all
-//! tasks wait, `schedules = 100` runs them under that many orders of tasks, and a test in which nothing can ever happen again
-//! fails at once with its task tree. See [`testing`].
+//! tasks wait, `schedules = 100` runs them under that many schedules, and a test in which nothing can ever happen again
+//! fails at once with its task tree. See [`macro@test`] and [`testing`].
 //!
 //! ```
 //! # use std::time::Duration;
@@ -178,14 +178,61 @@ pub use sync::{
     RwLockStatistics, RwLockWriteGuard, Semaphore, SemaphorePermit, SemaphoreStatistics, StrictFifoLock, Transitions,
     WouldBlock, join, race, wait_all, wait_any,
 };
-pub use trio_macros::{main, test};
+/// ```no_run
+/// #[trio::main]
+/// async fn main() -> trio::Result {
+///     trio::open_tcp_stream("localhost", 80).await?;
+///     Ok(())
+/// }
+/// ```
+///
+/// The function takes no parameters and returns what any `main` can. Options, in parentheses and with commas between:
+///
+/// | option | what it does |
+/// | --- | --- |
+/// | `clock = …` | the [`Clock`] of the run |
+/// | `seed = …` | see [`Builder::seed`] |
+/// | `instruments = …` | an iterator of [`Instrument`]s of one type |
+/// | `ctrl_c = "cancel"` or `"ignore"` | what Ctrl-C does; unless said otherwise the first cancels the main task, and the program ends with 130, and the second kills |
+/// | `crate = …` | the path of this crate, where it has another name |
+pub use trio_macros::main;
+/// ```
+/// #[trio::test(autojump, schedules = 100)]
+/// async fn a_lock_is_handed_over_in_time() {
+///     let lock = &trio::Lock::new(());
+///     trio::nursery! { |n|
+///         n.start_soon(async {
+///             let _guard = lock.lock().await;
+///             trio::sleep(std::time::Duration::from_secs(5)).await;
+///         });
+///         trio::sleep(std::time::Duration::from_secs(1)).await;
+///         lock.lock().await;
+///     };
+/// }
+/// # fn main() {}
+/// ```
+///
+/// The function can have one parameter, the [`MockClock`](testing::MockClock) that it runs on. It returns `()`, a `Result`
+/// or an `ExitCode`; `#[ignore]` and `#[should_panic]` work as always. A test in which nothing can ever run again fails at
+/// once, with its task tree. Every operation yields, unless the test is run under schedules. Options:
+///
+/// | option | what it does |
+/// | --- | --- |
+/// | `autojump` | the test runs on a [`MockClock`](testing::MockClock), which jumps to the next deadline when every task waits |
+/// | `schedules = N` | the test is run under N random schedules: see [`testing::Exploration`]; the first that fails is printed with the command that replays it: `TRIO_SEED=… cargo test …` |
+/// | `systematic` | the test is run under all schedules there are, at most N (10,000 without `schedules`); prints how many, and whether there are more |
+/// | `seed = …` | the test is run under the random schedule with this number |
+/// | `checkpoint_budget = N` | see [`Builder::checkpoint_budget`]: 1 unless the test is run under schedules, then 32 |
+/// | `crate = …` | the path of this crate, where it has another name |
+pub use trio_macros::test;
 pub use variables::{TaskLocal, TreeVar};
 
 /// What the macros expand to. No promises: use the macros.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::attributes::{MainOptions, TestOptions, TestOutput, run_main, run_test};
+    pub use crate::attributes::{MainOptions, TestOptions, run_main, run_test};
     pub use crate::kernel::nursery::expansion::{BodyExit, nursery, nursery_scoped, try_nursery, try_nursery_scoped};
     pub use crate::kernel::question::Try;
+    pub use crate::testing::TestOutput;
     pub use trio_macros::*;
 }

@@ -22,7 +22,7 @@ async fn wait_and_say(event: &Event, log: &Log, name: &str) {
     guard.disarm();
 }
 
-#[trio::test(schedules = 20)]
+#[trio::test(schedules = 20, checkpoint_budget = 1)]
 async fn an_event_wakes_all_who_wait_and_stays_set() {
     let event = Event::new();
     let log = Log::new();

@@ -8,6 +8,7 @@ mod checkpoint;
 mod clock;
 mod completion;
 mod deadline;
+mod explore;
 mod for_each;
 mod instruments;
 mod io_readiness;

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::clock::Clock;
 use super::instrument::Instrument;
 use super::run::Run;
+use super::schedule::Guide;
 use super::{context, deadlock, system};
 
 /// Runs an async program to its end and returns its value.
@@ -62,6 +63,7 @@ pub enum CtrlC {
 pub struct Builder {
     pub(super) clock: Option<Box<dyn Clock>>,
     pub(super) seed: Option<u64>,
+    pub(super) guide: Option<Rc<Guide>>,
     pub(super) checkpoint_budget: u32,
     ctrl_c: CtrlC,
     pub(super) on_deadlock: deadlock::Action,
@@ -92,6 +94,7 @@ impl Builder {
         Self {
             clock: None,
             seed: None,
+            guide: None,
             checkpoint_budget: 32,
             ctrl_c: CtrlC::Ignore,
             on_deadlock: deadlock::Action::Report,
@@ -105,11 +108,13 @@ impl Builder {
         self
     }
 
-    /// Shuffles the order of ready tasks in every pass, as this seed says. The same program with the same seed
-    /// and without outside influence runs in the same order each time.
+    /// Lets this seed decide what nobody promised: the order in which ready tasks take their steps, in every pass; the
+    /// order of deadlines of the same instant; and which of the operations that need not wait yield, within the
+    /// [budget](Self::checkpoint_budget). The same program with the same seed and without outside influence
+    /// runs in the same order each time.
     ///
-    /// Python's Trio shuffles always, so that programs do not come to depend on an order that nobody promised;
-    /// here it is for tests, and without a seed the order is first in, first out.
+    /// Python's Trio shuffles the order of tasks always, so that programs do not come to depend on it; here this is for
+    /// tests, and without a seed the order is first in, first out. See [`testing::Exploration`](crate::testing::Exploration).
     pub const fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
@@ -132,6 +137,12 @@ impl Builder {
     /// What Ctrl-C does; nothing of trio's unless set.
     pub const fn ctrl_c(mut self, policy: CtrlC) -> Self {
         self.ctrl_c = policy;
+        self
+    }
+
+    /// Lets the guide decide, as [`seed`](Self::seed) does.
+    pub(crate) fn guide(mut self, guide: Rc<Guide>) -> Self {
+        self.guide = Some(guide);
         self
     }
 

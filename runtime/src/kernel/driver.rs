@@ -361,8 +361,8 @@ pub(crate) fn begin_turn(run: &Run, id: NodeId, context: &Context<'_>, what: &st
     let tree = &run.tree;
     tree.unsignal(nursery);
     let ready = tree.ready_len(nursery);
-    if ready > 1 && run.is_shuffled() {
-        tree.shuffle_ready(nursery, |bound| run.random_below(bound));
+    if ready > 1 {
+        run.order_ready(nursery);
     }
     (nursery, ready)
 }

@@ -31,6 +31,7 @@ pub(crate) mod question;
 pub(crate) mod reactor;
 pub(crate) mod reason;
 pub(crate) mod run;
+pub(crate) mod schedule;
 pub(crate) mod scope;
 pub(crate) mod shutdown;
 pub(crate) mod sleep;

@@ -19,6 +19,7 @@ use super::instrument::Instruments;
 use super::lazy::Lazy;
 use super::reactor::Reactor;
 use super::reason::{CancelReason, CancelSource};
+use super::schedule::{Schedule, Seeded};
 use super::shutdown::Shutdowns;
 use super::timers::{NEVER, NO_TIMER, Target, Time, Timers, UNARMED};
 use super::token::Outstanding;
@@ -61,10 +62,11 @@ pub(crate) struct Run {
     saved_yields: Cell<u64>,
     saved_yields_limit: Cell<u64>,
     budget_per_step: u64,
+    /// How many of them may be left to the schedule, where that chooses.
+    chosen_per_step: u64,
     /// Steps since the last look at the reactor.
     steps: Cell<u32>,
-    /// The state of the shuffle, for runs that have one.
-    random: Cell<Option<u64>>,
+    schedule: Schedule,
     /// What to do when nothing can ever run again.
     on_deadlock: deadlock::Action,
     deadlock_reported: Cell<bool>,
@@ -80,6 +82,13 @@ impl Run {
         let epoch = Epoch::new(clock.now());
         let coarse = CoarseClock::start();
         let tree = Tree::new(opened.run, opened.slot);
+        let schedule = match (builder.guide, builder.seed) {
+            (Some(guide), _) => Schedule::Guided(guide),
+            (None, Some(seed)) => Schedule::Seeded(Seeded::new(seed)),
+            (None, None) => Schedule::Fifo,
+        };
+        let budget = u64::from(builder.checkpoint_budget.saturating_sub(1));
+        let (budget_per_step, chosen_per_step) = if schedule.is_fifo() { (budget, 0) } else { (0, budget) };
         Self {
             slot: opened.slot,
             tree,
@@ -100,9 +109,10 @@ impl Run {
             cancel_points: Cell::new(0),
             saved_yields: Cell::new(0),
             saved_yields_limit: Cell::new(0),
-            budget_per_step: u64::from(builder.checkpoint_budget.saturating_sub(1)),
+            budget_per_step,
+            chosen_per_step,
             steps: Cell::new(0),
-            random: Cell::new(builder.seed),
+            schedule,
             on_deadlock: builder.on_deadlock,
             deadlock_reported: Cell::new(false),
         }
@@ -221,9 +231,18 @@ impl Run {
     #[inline]
     pub(crate) fn take_budget(&self) -> bool {
         let saved = self.saved_yields.get();
-        let may = saved < self.saved_yields_limit.get();
+        let may = saved < self.saved_yields_limit.get() || (self.chosen_per_step > 0 && self.chooses_to_save(saved));
         self.saved_yields.set(saved + u64::from(may));
         may
+    }
+
+    #[cold]
+    fn chooses_to_save(&self, saved: u64) -> bool {
+        // Where the schedule chooses, the limit is the count at the beginning of the step. When the main task has ended, there
+        // is nothing left to find out.
+        !self.system.closed.get()
+            && saved < self.saved_yields_limit.get() + self.chosen_per_step
+            && self.schedule.skips_yield()
     }
 
     /// How many cancel points have been passed, and how many schedule points without a yield: two counts that only grow.
@@ -236,21 +255,12 @@ impl Run {
         self.current().is_held()
     }
 
-    /// Whether ready tasks are shuffled.
+    /// Lets the schedule put a nursery's ready children into an order of its choice.
     #[inline]
-    pub(crate) fn is_shuffled(&self) -> bool {
-        self.random.get().is_some()
-    }
-
-    /// A number below `bound`, from the run's seed (SplitMix64).
-    pub(crate) fn random_below(&self, bound: usize) -> usize {
-        let state = self.random.get().unwrap_or(0).wrapping_add(0x9e37_79b9_7f4a_7c15);
-        self.random.set(Some(state));
-        let mut mixed = state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        ((u128::from(mixed) * bound as u128) >> 64) as usize
+    pub(crate) fn order_ready(&self, nursery: Node) {
+        if !self.schedule.is_fifo() {
+            self.tree.reorder_ready(nursery, |ready| self.schedule.shuffle(ready));
+        }
     }
 
     // ------------------------------------------------------------------ time
@@ -312,18 +322,45 @@ impl Run {
         }
         let now = self.now();
         self.arm_at(now);
-        loop {
-            let due = self.timers.borrow_mut().expire(now);
-            match due {
-                None => return,
-                Some(Target::Sleeper(waker)) => waker.wake(),
-                Some(Target::Scope(id)) => self.change(|tree, effects| {
-                    if let Some(node) = tree.get(id) {
-                        node.timer.set(NO_TIMER);
-                        tree.cancel(node, || CancelReason::new(CancelSource::Deadline), effects);
-                    }
-                }),
+        if self.schedule.is_fifo() {
+            while let Some(due) = { self.timers.borrow_mut().expire(now) } {
+                self.fire(due);
             }
+        } else {
+            self.expire_in_chosen_order(now);
+        }
+    }
+
+    /// Fires every timer that is due, those of the same instant in an order that the schedule chooses.
+    #[cold]
+    fn expire_in_chosen_order(&self, now: Time) {
+        loop {
+            let mut tied = self.timers.borrow().first_due(now);
+            if tied.is_empty() {
+                return;
+            }
+            // Those who are woken are put into order when they take their turns.
+            if tied.iter().any(|key| self.timers.borrow().sleeper(*key).is_none()) {
+                self.schedule.shuffle(&mut tied);
+            }
+            for key in tied {
+                let due = self.timers.borrow_mut().expire_this(key, now);
+                if let Some(due) = due {
+                    self.fire(due);
+                }
+            }
+        }
+    }
+
+    fn fire(&self, due: Target) {
+        match due {
+            Target::Sleeper(waker) => waker.wake(),
+            Target::Scope(id) => self.change(|tree, effects| {
+                if let Some(node) = tree.get(id) {
+                    node.timer.set(NO_TIMER);
+                    tree.cancel(node, || CancelReason::new(CancelSource::Deadline), effects);
+                }
+            }),
         }
     }
 

@@ -31,7 +31,7 @@ pub(crate) struct Queue {
     /// The main task, once it has been started.
     main: Cell<Option<NodeId>>,
     /// The main task has ended: nothing is started any more.
-    closed: Cell<bool>,
+    pub(super) closed: Cell<bool>,
     /// Ctrl-C has been pressed.
     pub(crate) interrupted: Cell<bool>,
     /// Calls from other threads that panicked.

@@ -106,14 +106,40 @@ impl Timers {
     /// Takes the earliest timer if it is due. A scope's timer is then gone; a sleeper's stays, marked fired.
     pub(crate) fn expire(&mut self, now: Time) -> Option<Target> {
         let first = self.heap.first().filter(|entry| entry.deadline <= now)?;
-        let key = first.key as usize;
-        self.take_out(0);
+        Some(self.fire(first.key))
+    }
+
+    /// The timers with the earliest deadline, in the order in which they were set; none unless they are due.
+    pub(crate) fn first_due(&self, now: Time) -> Vec<TimerKey> {
+        let Some(deadline) = self.next().filter(|deadline| *deadline <= now) else { return Vec::new() };
+        // They are all at the top of the heap: nothing below a later one is earlier.
+        let (mut places, mut tied) = (vec![0], Vec::new());
+        while let Some(place) = places.pop() {
+            if let Some(entry) = self.heap.get(place).filter(|entry| entry.deadline == deadline) {
+                tied.push((entry.number, entry.key));
+                places.extend(place * ARITY + 1..=place * ARITY + ARITY);
+            }
+        }
+        tied.sort_unstable();
+        tied.into_iter().map(|(_, key)| key).collect()
+    }
+
+    /// As [`expire`](Self::expire), for this timer, if it still exists and is due.
+    pub(crate) fn expire_this(&mut self, key: TimerKey, now: Time) -> Option<Target> {
+        let timer = self.timers.get(key as usize).filter(|timer| timer.place != FIRED)?;
+        let due = self.heap[timer.place as usize].deadline <= now;
+        due.then(|| self.fire(key))
+    }
+
+    fn fire(&mut self, key: TimerKey) -> Target {
+        let key = key as usize;
+        self.take_out(self.timers[key].place as usize);
         match &self.timers[key].target {
-            Target::Scope(_) => Some(self.timers.remove(key).target),
+            Target::Scope(_) => self.timers.remove(key).target,
             Target::Sleeper(waker) => {
                 let waker = waker.clone();
                 self.timers[key].place = FIRED;
-                Some(Target::Sleeper(waker))
+                Target::Sleeper(waker)
             }
         }
     }
@@ -191,6 +217,19 @@ mod tests {
         assert_eq!(serials(&mut timers, 6), []);
         assert_eq!(serials(&mut timers, 7), (1..=10).collect::<Vec<_>>());
         assert_eq!(timers.len(), 0);
+    }
+
+    #[test]
+    fn those_that_are_due_first_are_found_in_the_order_they_were_set_and_fire_in_any() {
+        let mut timers = Timers::default();
+        let keys: Vec<_> = [7, 9, 7, 8, 7, 7].into_iter().map(|deadline| timers.insert(deadline, scope(1))).collect();
+        assert_eq!(timers.first_due(6), []);
+        assert_eq!(timers.first_due(9), [keys[0], keys[2], keys[4], keys[5]]);
+        assert!(timers.expire_this(keys[5], 9).is_some());
+        assert!(timers.expire_this(keys[5], 9).is_none(), "it is gone");
+        assert!(timers.expire_this(keys[1], 8).is_none(), "it is not due");
+        assert!(timers.remove(keys[0]).is_some());
+        assert_eq!(timers.first_due(9), [keys[2], keys[4]]);
     }
 
     #[test]

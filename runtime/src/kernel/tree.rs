@@ -699,14 +699,11 @@ impl Tree {
         nursery.ready_len.set(nursery.ready_len.get() - 1);
     }
 
-    /// Puts a nursery's ready children into the order that `pick` gives: it is asked for a number below its
-    /// argument, as a shuffle does.
-    pub(crate) fn shuffle_ready(&self, nursery: Node, mut pick: impl FnMut(usize) -> usize) {
-        let mut order: Vec<Node> = std::iter::from_fn(|| self.pop_ready(nursery)).collect();
-        for last in (1..order.len()).rev() {
-            order.swap(last, pick(last + 1));
-        }
-        for node in order {
+    /// Puts a nursery's ready children into the order that `reorder` gives them.
+    pub(crate) fn reorder_ready(&self, nursery: Node, reorder: impl FnOnce(&mut [Node])) {
+        let mut ready: Vec<Node> = std::iter::from_fn(|| self.pop_ready(nursery)).collect();
+        reorder(&mut ready);
+        for node in ready {
             self.push_ready(nursery, node);
         }
     }

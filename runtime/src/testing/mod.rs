@@ -8,6 +8,7 @@ mod changes;
 mod check;
 mod checkpoints;
 mod conflict;
+pub(crate) mod explore;
 mod handles;
 mod hooks;
 mod listener;
@@ -17,6 +18,7 @@ mod memory_pairs;
 mod memory_receive;
 mod memory_send;
 mod mock_clock;
+mod output;
 mod sequencer;
 
 pub use blocked::wait_all_tasks_blocked;
@@ -25,6 +27,7 @@ pub use check::{
     check_shared_half_closeable_stream, check_shared_one_way_stream, check_two_way_stream,
 };
 pub use checkpoints::{assert_checkpoints, assert_no_checkpoints};
+pub use explore::{Exploration, Explored, InvalidScheduleError, Schedule};
 pub use hooks::{AsyncHook, CloseHook};
 pub use listener::open_stream_to_socket_listener;
 pub use lockstep::{
@@ -35,4 +38,5 @@ pub use memory_pairs::{MemoryStream, memory_stream_one_way_pair, memory_stream_p
 pub use memory_receive::MemoryReceiveStream;
 pub use memory_send::MemorySendStream;
 pub use mock_clock::MockClock;
+pub use output::TestOutput;
 pub use sequencer::{SequencePoint, Sequencer, SequencerError};

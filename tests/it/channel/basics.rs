@@ -10,7 +10,7 @@ use crate::support::{secs, settle, yields};
 // Capacities that are no number, or below 0, do not compile. Nor does a use of an end that is closed: see the
 // documentation of the two.
 // trio: _tests/test_channel.py::test_channel
-#[trio::test(autojump, schedules = 200)]
+#[trio::test(autojump, schedules = 200, checkpoint_budget = 1)]
 async fn values_come_out_in_the_order_in_which_they_went_in() {
     let (sender, receiver) = open_memory_channel(2);
     sender.try_send(1).unwrap();

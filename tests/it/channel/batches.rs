@@ -80,7 +80,7 @@ async fn a_drain_takes_nothing_from_those_who_wait() {
 }
 
 // trio: _core/_tests/test_unbounded_queue.py::test_UnboundedQueue_trivial_yields
-#[trio::test(schedules = 200)]
+#[trio::test(schedules = 200, checkpoint_budget = 1)]
 async fn a_batch_is_a_checkpoint_even_if_it_is_there() {
     let (sender, receiver) = open_memory_channel(usize::MAX);
     sender.try_send(1).unwrap();

@@ -90,7 +90,7 @@ async fn nothing_is_lost_to_a_select_of_streams() {
 }
 
 /// A `next()` that was polled once and given up holds nothing: a cancellation still gets through.
-#[trio::test(autojump, schedules = 200)]
+#[trio::test(autojump, schedules = 200, checkpoint_budget = 1)]
 async fn a_next_that_was_given_up_holds_no_cancellation_off() {
     let (sender, mut receiver) = open_memory_channel(5);
     sender.try_send(1).unwrap();

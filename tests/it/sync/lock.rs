@@ -25,7 +25,7 @@ async fn the_statistics_of_an_event() {
 }
 
 // trio: _tests/test_sync.py::test_Lock_and_StrictFIFOLock
-#[trio::test(schedules = 200)]
+#[trio::test(schedules = 200, checkpoint_budget = 1)]
 async fn a_lock_knows_its_owner() {
     let lock: StrictFifoLock<u32> = Lock::new(1);
     assert!(!lock.is_locked());

@@ -331,6 +331,8 @@ async fn what_a_cancelled_lockstep_sender_offered_is_withdrawn() {
         });
         let mut buffer = [0; 10];
         assert_eq!(receiver.receive_some(&mut buffer[..1]).await.unwrap(), 1);
+        // The first ends together with the one above.
+        settle().await;
         settle().await;
         assert_eq!(receiver.receive_some(&mut buffer[1..]).await.unwrap(), 3);
         assert_eq!(&buffer[..4], b"adef");
