@@ -31,6 +31,7 @@ mod support;
 mod sync;
 mod testing;
 mod tidy;
+mod udp;
 mod ui;
 mod variables;
 mod vectors;

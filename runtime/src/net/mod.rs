@@ -60,9 +60,13 @@ mod halves;
 pub(crate) mod happy;
 mod listener;
 mod resolve;
+pub(crate) mod seam;
+mod socket;
 mod stream;
+mod udp;
 
 pub use address::ToSocketAddrs;
 pub use halves::{TcpReceiveHalf, TcpSendHalf};
 pub use listener::TcpListener;
 pub use stream::TcpStream;
+pub use udp::UdpSocket;

@@ -1,0 +1,3 @@
+//! The virtual network.
+
+mod datagrams;
