@@ -22,6 +22,7 @@ mod quickstart;
 mod rules;
 mod scheduler;
 mod scopes;
+mod serve;
 mod shield;
 mod shutdown;
 mod soundness;

@@ -2,8 +2,8 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::AsRawFd;
 use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
 
 use trio::net::UdpSocket;
 use trio::testing::{assert_checkpoints, wait_all_tasks_blocked};
@@ -182,7 +182,8 @@ async fn options_can_be_set() {
 
 #[trio::test]
 async fn sockets_come_from_the_standard_library_and_go_back() {
-    let (theirs, b) = (std::net::UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let (theirs, b) =
+        (std::net::UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
     let address = theirs.local_addr().unwrap();
     let ours = UdpSocket::from_std(theirs).unwrap();
     b.send_to(b"one", address).await.unwrap();

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use super::seam::{VirtualSocket, StreamSocket};
+use super::seam::{StreamSocket, VirtualSocket};
 use crate::kernel::checkpoint::free_checkpoint;
 use crate::kernel::reactor::{ClosedResourceError, Direction, Registration};
 

@@ -368,7 +368,10 @@ impl UdpSocket {
 const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// What the first address gives for which there is no error, or the last one's error. There is at least one.
-fn first_that_works<T>(addresses: Vec<SocketAddr>, mut attempt: impl FnMut(SocketAddr) -> io::Result<T>) -> io::Result<T> {
+fn first_that_works<T>(
+    addresses: Vec<SocketAddr>,
+    mut attempt: impl FnMut(SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
     let mut result = Err(io::ErrorKind::InvalidInput.into());
     for address in addresses {
         result = attempt(address);

@@ -71,8 +71,22 @@ pub(super) struct Passage {
 pub(super) enum Cargo {
     Datagram(UdpPacket),
     /// Nobody takes what this socket sends there.
-    Unreachable { socket: SocketAddr, destination: SocketAddr },
-    Segment { end: EndId, source: SocketAddr, destination: SocketAddr, segment: Segment },
+    Unreachable {
+        socket: SocketAddr,
+        destination: SocketAddr,
+    },
+    Segment {
+        end: EndId,
+        source: SocketAddr,
+        destination: SocketAddr,
+        segment: Segment,
+    },
+    /// A client that found the queue full tries to connect again.
+    Again {
+        end: EndId,
+        source: SocketAddr,
+        destination: SocketAddr,
+    },
 }
 
 pub(super) struct State {
@@ -155,13 +169,13 @@ impl Core {
 
     /// Lets happen what is due.
     pub(super) fn advance(self: &Rc<Self>) {
-        let Some(now) = now() else { return };
         if self.advancing.replace(true) {
             // Somebody further out does it, and goes on with what has come up since.
             return;
         }
         let _over = Reset(&self.advancing);
-        loop {
+        // A real clock goes on meanwhile, and what is caused on the way is due at a later time than what caused it.
+        while let Some(now) = now() {
             let due = self.state_mut().pop_due(now);
             let Some(passage) = due else { break };
             self.arrive(passage);
@@ -223,7 +237,7 @@ impl Core {
         }
         let bytes = match &passage.what {
             Cargo::Segment { segment, .. } => segment.len(),
-            Cargo::Datagram(_) | Cargo::Unreachable { .. } => 0,
+            Cargo::Datagram(_) | Cargo::Unreachable { .. } | Cargo::Again { .. } => 0,
         };
         let delay = self.state_mut().delay_of_segment(passage.from, passage.to, bytes, now);
         self.post(passage, delay);
@@ -233,7 +247,9 @@ impl Core {
     pub(super) fn release(self: &Rc<Self>) {
         let held = std::mem::take(&mut self.state_mut().held);
         for passage in held {
-            self.send(passage);
+            if self.state().is_wanted(&passage) {
+                self.send(passage);
+            }
         }
     }
 
@@ -251,8 +267,20 @@ impl Core {
                     found.refused(destination);
                 }
             }
+            Cargo::Again { end, source, destination } => {
+                if self.state().end(end.other()).is_some() {
+                    self.somebody_connects(from, to, end, source, destination);
+                }
+            }
             Cargo::Segment { end, source, destination, segment } => {
-                self.segment_arrives(Passage { from, to, what: Cargo::Segment { end, source, destination, segment } });
+                let found = self.state().end(end);
+                if let Some(found) = found {
+                    found.segment_arrives(segment);
+                } else if segment.opens() {
+                    self.somebody_connects(from, to, end, source, destination);
+                } else if segment.wants_an_answer() {
+                    self.refuse(from, to, end, source, destination);
+                }
             }
         }
     }
@@ -267,7 +295,8 @@ impl Core {
             }
             return;
         }
-        let best = sockets.iter().filter_map(|socket| Some((socket.takes(&packet)?, socket))).max_by_key(|(fit, _)| *fit);
+        let best =
+            sockets.iter().filter_map(|socket| Some((socket.takes(&packet)?, socket))).max_by_key(|(fit, _)| *fit);
         match best {
             Some((_, socket)) => socket.arrive(packet),
             None => {
@@ -277,27 +306,23 @@ impl Core {
         }
     }
 
-    fn segment_arrives(self: &Rc<Self>, passage: Passage) {
-        let Passage { from, to, what: Cargo::Segment { end, source, destination, segment } } = passage else { return };
-        let found = self.state().end(end);
-        if let Some(found) = found {
-            found.segment_arrives(segment);
-        } else if segment.opens() {
-            let listener = self.state().listener_at(to, destination);
-            match listener {
-                Some(listener) if listener.is_full() => {
-                    // The client asks again, if it still wants to know.
-                    let waits = self.state().end(end.other()).is_some();
-                    if waits {
-                        let what = Cargo::Segment { end, source, destination, segment };
-                        self.post(Passage { from, to, what }, Duration::from_secs(1));
-                    }
-                }
-                Some(listener) => listener.connect(end, source, destination, from),
-                None => self.refuse(from, to, end, source, destination),
+    fn somebody_connects(
+        self: &Rc<Self>,
+        from: HostId,
+        to: HostId,
+        end: EndId,
+        source: SocketAddr,
+        destination: SocketAddr,
+    ) {
+        let listener = self.state().listener_at(to, destination);
+        match listener {
+            Some(listener) if listener.is_full() => {
+                // The client asks again, if it still wants to know.
+                let what = Cargo::Again { end, source, destination };
+                self.post(Passage { from, to, what }, Duration::from_secs(1));
             }
-        } else if segment.wants_an_answer() {
-            self.refuse(from, to, end, source, destination);
+            Some(listener) => listener.connect(end, source, destination, from),
+            None => self.refuse(from, to, end, source, destination),
         }
     }
 
@@ -336,8 +361,16 @@ impl State {
 
     /// Keeps a segment until it gets through; all else is lost.
     fn hold(&mut self, passage: Passage) {
-        if matches!(passage.what, Cargo::Segment { .. }) {
+        if matches!(passage.what, Cargo::Segment { .. } | Cargo::Again { .. }) {
             self.held.push(passage);
+        }
+    }
+
+    /// Whether somebody still sends this again: an attempt to connect may have been given up.
+    fn is_wanted(&self, passage: &Passage) -> bool {
+        match &passage.what {
+            Cargo::Segment { end, segment, .. } => !segment.opens() || self.end(end.other()).is_some(),
+            _ => true,
         }
     }
 
@@ -422,7 +455,9 @@ impl State {
     fn listener_at(&self, host: HostId, address: SocketAddr) -> Option<Rc<Listener>> {
         let listeners = self.hosts[host.0].listeners.iter().filter_map(Weak::upgrade);
         // The one of just this address before one of all.
-        listeners.filter(|listener| covers(listener.local(), address)).min_by_key(|found| found.local().ip().is_unspecified())
+        listeners
+            .filter(|listener| covers(listener.local(), address))
+            .min_by_key(|found| found.local().ip().is_unspecified())
     }
 
     fn end(&self, end: EndId) -> Option<Rc<Endpoint>> {
@@ -458,7 +493,8 @@ impl State {
             return Err(os(libc::EADDRNOTAVAIL));
         }
         let taken = taken(state);
-        let is_free = |address: SocketAddr| !taken.iter().any(|other| covers(*other, address) || covers(address, *other));
+        let is_free =
+            |address: SocketAddr| !taken.iter().any(|other| covers(*other, address) || covers(address, *other));
         if wanted.port() != 0 {
             let address = SocketAddr::new(ip, wanted.port());
             return if is_free(address) { Ok(address) } else { Err(os(libc::EADDRINUSE)) };

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use super::Network;
-use super::core::{Core, HostId, BROADCAST, covers, loopback, os};
+use super::core::{BROADCAST, Core, HostId, covers, loopback, os};
 use super::packet::UdpPacket;
 use crate::kernel::reactor::Direction;
 use crate::net::seam::{DatagramOptions, DatagramSocket, Pending, VirtualSocket};
@@ -154,9 +154,9 @@ impl VirtualSocket for Bound {
         let socket = &*self.0;
         socket.core.advance();
         match direction {
-            Direction::Read => socket.readable.ready(|| {
-                socket.down.get() || socket.error.get().is_some() || !socket.arrived.borrow().is_empty()
-            }),
+            Direction::Read => socket
+                .readable
+                .ready(|| socket.down.get() || socket.error.get().is_some() || !socket.arrived.borrow().is_empty()),
             // What has no room is lost, so that there always is.
             Direction::Write => socket.writable.ready(|| true),
         }

@@ -67,12 +67,19 @@ impl Network {
     pub fn host_at(&self, name: impl Into<String>, addresses: impl IntoIterator<Item = impl Into<IpAddr>>) -> Host {
         let (name, addresses): (String, Vec<IpAddr>) = (name.into(), addresses.into_iter().map(Into::into).collect());
         let mut state = self.core.state_mut();
-        assert!(!state.hosts.iter().any(|host| host.name.eq_ignore_ascii_case(&name)), "there is a host '{name}' already");
+        assert!(
+            !state.hosts.iter().any(|host| host.name.eq_ignore_ascii_case(&name)),
+            "there is a host '{name}' already"
+        );
         for address in &addresses {
             let usable = !address.is_unspecified() && !address.is_loopback() && !address.is_multicast();
             assert!(usable, "a host can't have the address {address}");
             let other = state.hosts.iter().find(|host| host.addresses.contains(address));
-            assert!(other.is_none(), "host '{}' has the address {address} already", other.map_or("", |host| &host.name));
+            assert!(
+                other.is_none(),
+                "host '{}' has the address {address} already",
+                other.map_or("", |host| &host.name)
+            );
         }
         state.hosts.push(HostState::new(name, addresses));
         Host { core: Rc::clone(&self.core), id: HostId(state.hosts.len() - 1) }

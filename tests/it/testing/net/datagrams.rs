@@ -349,7 +349,10 @@ async fn names_are_those_of_the_hosts() {
     assert!(error.to_string().starts_with("no address was found for nowhere:53"), "{error}");
     let local = a.run(UdpSocket::bind("localhost:0")).await.unwrap();
     assert!(local.local_addr().unwrap().ip().is_loopback());
-    assert_eq!(format!("{network:?} {b:?}"), r#"["a", "b.example"] Host { name: "b.example", addresses: [192.0.2.7] }"#);
+    assert_eq!(
+        format!("{network:?} {b:?}"),
+        r#"["a", "b.example"] Host { name: "b.example", addresses: [192.0.2.7] }"#
+    );
 }
 
 #[trio::test]
@@ -362,13 +365,13 @@ async fn a_host_has_one_name_and_its_own_addresses() {
     assert!(panic_text(|| drop(network.host_at("b", [Ipv4Addr::LOCALHOST]))).contains("can't have"));
     let (b, foreign) = (network.host("b"), Network::new().host("b"));
     assert!(panic_text(|| network.partition(&b, &foreign)).contains("another network"));
-    assert!(panic_text(|| drop(Link::new().loss(1.5))).contains("between 0 and 1"));
+    assert!(panic_text(|| _ = Link::new().loss(1.5)).contains("between 0 and 1"));
 }
 
 #[trio::test]
 async fn a_virtual_socket_has_no_descriptor() {
     let (here, there) = pair(&Network::new()).await;
-    assert!(panic_text(|| drop(here.as_fd())).contains("has no descriptor"));
+    assert!(panic_text(|| _ = here.as_fd()).contains("has no descriptor"));
     assert_eq!(here.into_std().unwrap_err().kind(), ErrorKind::Unsupported);
     assert_eq!(format!("{there:?}"), "Virtual(10.0.0.2:49152)");
 }
