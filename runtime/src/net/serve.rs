@@ -137,8 +137,10 @@ where
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct Serve<'a, L, D, V, E = BoxError> {
     options: Option<Options<'a, L, D, V>>,
-    running: Option<Pin<Box<dyn Future<Output = Result<(), ErrorGroup<E>>> + 'a>>>,
+    running: Option<Running<'a, E>>,
 }
+
+type Running<'a, E> = Pin<Box<dyn Future<Output = Result<(), ErrorGroup<E>>> + 'a>>;
 
 /// Gives the listeners, and what is to be reported.
 type Opening<'a, L, V> = Pin<Box<dyn Future<Output = io::Result<(Vec<L>, V)>> + 'a>>;

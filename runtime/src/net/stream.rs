@@ -377,7 +377,11 @@ impl TcpStream {
     ///
     /// The system's; [`ClosedResourceError`](crate::ClosedResourceError) after [`aclose`](Self::aclose).
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.open()?.ask(|socket| socket.set_nodelay(nodelay), |socket| Ok(socket.nodelay().set(nodelay)))
+        let set = |socket: &(dyn StreamSocket + 'static)| {
+            socket.nodelay().set(nodelay);
+            Ok(())
+        };
+        self.open()?.ask(|socket| socket.set_nodelay(nodelay), set)
     }
 }
 

@@ -71,7 +71,7 @@ impl Segment {
     }
 
     /// How much data there is in it.
-    pub(super) const fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         match &self.what {
             What::Data(data) => data.len(),
             _ => 0,

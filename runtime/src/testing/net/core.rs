@@ -211,7 +211,7 @@ impl Core {
             let state = self.state();
             let ip = packet.destination.ip();
             if ip.is_multicast() || ip == BROADCAST {
-                (0..state.hosts.len()).map(HostId).collect()
+                (0..state.hosts.len()).map(HostId).filter(|host| packet.loops || *host != packet.host).collect()
             } else {
                 state.host_of(packet.host, ip).into_iter().collect()
             }
@@ -290,7 +290,7 @@ impl Core {
         let sockets = self.state().datagrams_of(to);
         let ip = packet.destination.ip();
         if ip.is_multicast() || ip == BROADCAST {
-            for socket in sockets.iter().filter(|socket| socket.takes_of_group(&packet, from == to)) {
+            for socket in sockets.iter().filter(|socket| socket.takes_of_group(&packet)) {
                 socket.arrive(packet.clone());
             }
             return;

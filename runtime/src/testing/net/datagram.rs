@@ -86,15 +86,10 @@ impl Datagrams {
     }
 
     /// Whether it takes what goes to many.
-    pub(super) fn takes_of_group(&self, packet: &UdpPacket, from_here: bool) -> bool {
-        let (local, ip) = (self.local(), packet.destination.ip());
-        if ip.is_multicast() && !self.groups.borrow().contains(&ip) {
-            return false;
-        }
-        let sees_own = if ip.is_ipv4() { &self.options.multicast_loop_v4 } else { &self.options.multicast_loop_v6 };
-        // The option is the sender's; but all of one host that matter here are told by one of them.
-        let from_peer = self.peer.get().is_none_or(|peer| peer == packet.source);
-        covers(local, packet.destination) && from_peer && (!from_here || !ip.is_multicast() || sees_own.get())
+    pub(super) fn takes_of_group(&self, packet: &UdpPacket) -> bool {
+        let ip = packet.destination.ip();
+        let is_member = !ip.is_multicast() || self.groups.borrow().contains(&ip);
+        is_member && self.takes(packet).is_some()
     }
 
     /// Puts a datagram where it is received, if there is room.
@@ -197,7 +192,13 @@ impl DatagramSocket for Bound {
             return Err(os(libc::EACCES));
         }
         let source = socket.source_for(to)?;
-        let packet = UdpPacket { source, destination: to, payload: data.to_vec(), host: socket.host };
+        let options = &socket.options;
+        let loops = match to.ip() {
+            ip if !ip.is_multicast() => true,
+            IpAddr::V4(_) => options.multicast_loop_v4.get(),
+            IpAddr::V6(_) => options.multicast_loop_v6.get(),
+        };
+        let packet = UdpPacket { source, destination: to, payload: data.to_vec(), host: socket.host, loops };
         let route = socket.core.route.borrow().clone();
         match route {
             Some(route) => route(&Network::of(&socket.core), packet),

@@ -18,11 +18,13 @@ pub struct UdpPacket {
     pub payload: Vec<u8>,
     /// Where it is now.
     pub(super) host: HostId,
+    /// Whether what goes to a group is also for the host that sends it.
+    pub(super) loops: bool,
 }
 
 impl UdpPacket {
     /// A datagram that a host sends, whether or not it has such a source address.
     pub fn new(host: &Host, source: SocketAddr, destination: SocketAddr, payload: impl Into<Vec<u8>>) -> Self {
-        Self { source, destination, payload: payload.into(), host: host.id }
+        Self { source, destination, payload: payload.into(), host: host.id, loops: true }
     }
 }
