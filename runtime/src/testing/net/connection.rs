@@ -372,9 +372,11 @@ impl StreamSocket for Connection {
                 };
             }
             let count = buffer.len().min(state.received.len());
-            for (place, byte) in buffer.iter_mut().zip(state.received.drain(..count)) {
-                *place = byte;
-            }
+            let (front, back) = state.received.as_slices();
+            let from_front = count.min(front.len());
+            buffer[..from_front].copy_from_slice(&front[..from_front]);
+            buffer[from_front..count].copy_from_slice(&back[..count - from_front]);
+            state.received.drain(..count);
             (count, state.broken)
         };
         if !broken {

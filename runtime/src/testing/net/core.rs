@@ -197,9 +197,7 @@ impl Core {
         self.sooner.tell();
         if !self.driven.replace(true) {
             // When the run ends nothing has to arrive any more.
-            if spawn_system_task("virtual network", drive(Rc::clone(self))).is_err() {
-                self.driven.set(false);
-            }
+            let _ended = spawn_system_task("virtual network", drive(Driving(Rc::clone(self))));
         }
     }
 
@@ -334,9 +332,18 @@ impl Core {
     }
 }
 
+/// The system task is there until this is dropped.
+struct Driving(Rc<Core>);
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        self.0.driven.set(false);
+    }
+}
+
 /// Lets things happen in time, as long as any are to come.
-async fn drive(core: Rc<Core>) {
-    let _over = Reset(&core.driven);
+async fn drive(driving: Driving) {
+    let core = &driving.0;
     while let Some(next) = core.next_time() {
         move_on_at(next, core.sooner.wait_until(|| core.next_time() != Some(next))).await;
         core.advance();

@@ -409,3 +409,24 @@ async fn a_crash_takes_the_sockets_away() {
     bind(host, "0.0.0.0:1").await.unwrap();
     assert_eq!(socket.send_to(b"x", "127.0.0.1:1").await.unwrap_err().kind(), ErrorKind::NetworkDown);
 }
+
+#[trio::test]
+#[should_panic(expected = "deadlock: no task of this run can ever run again")]
+async fn waiting_for_what_nobody_sends_is_found() {
+    let (here, there) = pair(&Network::new()).await;
+    let _: usize = there.recv(&mut [0; 8]).await.unwrap();
+    drop(here);
+}
+
+#[trio::test]
+async fn a_real_clock_drives_the_network_too() {
+    let network = Network::new();
+    network.set_default_link(Link::new().latency(millis(5)));
+    let (here, there) = pair(&network).await;
+    let began = current_time();
+    for _ in 0..3 {
+        here.send(b"x").await.unwrap();
+        trio::fail_after(secs(60), there.recv(&mut [0; 8])).await.expect("this hangs").unwrap();
+    }
+    assert!(current_time() - began >= millis(15));
+}
