@@ -99,7 +99,7 @@
 //!
 //! * running: [`run`], [`Builder`], `#[trio::main]`, `#[trio::test]`
 //! * tasks: [`Nursery`], [`TaskHandle`], [`TaskStatus`], [`ErrorGroup`]
-//! * cancellation: [`CancelScope`], [`CancelHandle`], [`CancelReason`], [`finally`], [`until_shutdown`],
+//! * cancellation: [`CancelScope`], [`CancelHandle`], [`CancelLink`], [`CancelReason`], [`finally`], [`until_shutdown`],
 //!   [`current_effective_deadline`]
 //! * time: [`sleep`], [`sleep_until`], [`interval`], [`RateLimiter`], [`current_time`], [`Clock`]
 //! * between tasks: [`Event`], [`Lock`], [`RwLock`], [`Condition`], [`Semaphore`], [`CapacityLimiter`], [`Barrier`],
@@ -156,6 +156,7 @@ pub use kernel::finally::finally;
 pub use kernel::group::{BoxError, ErrorGroup, TaskError};
 pub use kernel::handle::CancelHandle;
 pub use kernel::instrument::Instrument;
+pub use kernel::link::CancelLink;
 pub use kernel::nursery::{Named, Nursery, open_nursery, open_try_nursery};
 pub use kernel::reactor::{BusyResourceError, ClosedResourceError};
 pub use kernel::reason::{CancelReason, CancelSource};

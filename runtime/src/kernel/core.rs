@@ -230,7 +230,7 @@ impl<E> Core<E> {
         self.errors.borrow_mut().push(TaskError::new(error, name, location));
         // The cause is the task that failed, not the one whose nursery this is.
         let _within = task.map(|task| run.within(task));
-        self.fail(run, text);
+        run.cancel(self.id, failure(text).at(Some(location)));
     }
 
     /// The body has ended with an error.
@@ -241,12 +241,13 @@ impl<E> Core<E> {
     /// Something panicked on behalf of this nursery.
     pub(crate) fn panicked(&self, run: &Run, panic: Panic) {
         self.panics.borrow_mut().push(panic);
-        self.fail(run, "a task panicked");
+        let location = run.tree.task_of(run.current()).location();
+        run.cancel(self.id, failure("a task panicked").at(location));
     }
 
-    /// Cancels everything in the nursery, because something in it failed.
+    /// Cancels everything in the nursery, because its body failed.
     pub(crate) fn fail(&self, run: &Run, text: &'static str) {
-        run.cancel(self.id, CancelReason::new(CancelSource::Nursery).with_text(text));
+        run.cancel(self.id, failure(text).at(Some(self.location)));
     }
 
     /// The body or a child is being dropped because of a cancellation. If that is not the task's own affair
@@ -381,6 +382,11 @@ impl<E> Core<E> {
         children.retain(|node| node.kind.get() == Kind::Task);
         children
     }
+}
+
+/// The cause of a cancellation that comes from inside the nursery.
+fn failure(text: &'static str) -> CancelReason {
+    CancelReason::new(CancelSource::Nursery).with_text(text)
 }
 
 impl<E> Drop for Core<E> {

@@ -139,6 +139,8 @@ impl Run {
         for Entered { owner, due } in self.lazy.entered.borrow_mut().drain(..) {
             let node = self.tree.insert(self.tree.current.get(), Kind::Scope);
             node.owner.set(self.tree.woken_by(owner));
+            // Known to the scope's future, which adds it when its code has parked.
+            node.location.set(None);
             self.set_due(node, due);
             self.tree.current.set(node);
         }

@@ -25,6 +25,7 @@ pub(crate) mod inbox;
 pub(crate) mod instrument;
 pub(crate) mod interrupt;
 pub(crate) mod lazy;
+pub(crate) mod link;
 pub(crate) mod nursery;
 pub(crate) mod park;
 pub(crate) mod question;

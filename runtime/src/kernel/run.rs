@@ -18,7 +18,7 @@ use super::inbox::{self, Note, Opened};
 use super::instrument::Instruments;
 use super::lazy::Lazy;
 use super::reactor::Reactor;
-use super::reason::{CancelReason, CancelSource};
+use super::reason::CancelReason;
 use super::shutdown::Shutdowns;
 use super::timers::{NEVER, NO_TIMER, Target, Time, Timers, UNARMED};
 use super::token::Outstanding;
@@ -320,7 +320,7 @@ impl Run {
                 Some(Target::Scope(id)) => self.change(|tree, effects| {
                     if let Some(node) = tree.get(id) {
                         node.timer.set(NO_TIMER);
-                        tree.cancel(node, || CancelReason::new(CancelSource::Deadline), effects);
+                        tree.cancel(node, || node.deadline_passed(), effects);
                     }
                 }),
             }
