@@ -21,6 +21,7 @@ pub(crate) mod finally;
 pub(crate) mod group;
 pub(crate) mod handle;
 pub(crate) mod header;
+pub(crate) mod idempotent;
 pub(crate) mod inbox;
 pub(crate) mod instrument;
 pub(crate) mod interrupt;
