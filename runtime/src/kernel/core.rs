@@ -32,7 +32,9 @@ pub(crate) struct Core<E> {
     /// Children that do not.
     pub(crate) daemons: Cell<usize>,
     /// `start` calls that have not returned.
-    pub(crate) starting: Cell<usize>,
+    pub(crate) starting: Cell<u32>,
+    /// Children whose turn comes at the end; they are among the daemons until then.
+    deferred: Cell<u32>,
     pub(crate) errors: RefCell<Vec<TaskError<E>>>,
     pub(crate) panics: RefCell<Vec<Panic>>,
     /// The body or a child was dropped because of a cancellation of the whole nursery.
@@ -107,6 +109,7 @@ impl<E> Core<E> {
             living: Cell::new(0),
             daemons: Cell::new(0),
             starting: Cell::new(0),
+            deferred: Cell::new(0),
             errors: RefCell::default(),
             panics: RefCell::default(),
             interrupted: Cell::new(false),
@@ -185,13 +188,39 @@ impl<E> Core<E> {
         });
     }
 
+    /// Adds a child whose turn comes when everything else in the nursery has ended.
+    pub(crate) fn defer<'scope>(&self, birth: Birth<'scope, E>)
+    where
+        E: 'scope,
+    {
+        let Birth { child, name, location, .. } = birth;
+        // SAFETY: as in `add`.
+        let child: AnyChild<E> = unsafe { std::mem::transmute::<Rc<dyn Child<E> + 'scope>, AnyChild<E>>(child) };
+        context::try_with(|run| {
+            let Some(nursery) = run.tree.get(self.id).filter(|_| !self.closed.get()) else { return };
+            let place = self.children.borrow_mut().insert(child);
+            self.count(true, 1);
+            self.deferred.set(self.deferred.get() + 1);
+            run.change(|tree, effects| {
+                let (name, own) = match name {
+                    Cow::Borrowed(name) => (name, None),
+                    Cow::Owned(name) => ("", Some(name)),
+                };
+                let task = tree.insert_deferred_task(nursery, name, location, effects);
+                own.map(|name| task.rename(name));
+                task.place.set(place);
+                run.inherit_at_spawn(task);
+            });
+        });
+    }
+
     fn count(&self, daemon: bool, change: isize) {
         let counter = if daemon { &self.daemons } else { &self.living };
         counter.set(counter.get().wrapping_add_signed(change));
     }
 
     pub(crate) fn child_count(&self) -> usize {
-        self.living.get() + self.daemons.get()
+        self.living.get() + self.daemons.get() - self.deferred.get() as usize
     }
 
     /// Polls a child. `None` if it has not been given to this nursery yet: then it is woken again when it is.
@@ -305,14 +334,31 @@ impl<E> Core<E> {
         self.nodes(run).into_iter().filter(may_drop).map(|node| run.tree.id(node)).collect()
     }
 
-    /// Cancels the daemons, since everything that kept the nursery open has ended.
-    pub(crate) fn cancel_daemons(&self, run: &Run) {
+    /// Everything that kept the nursery open has ended: cancels the daemons, and when they have ended too, lets what was
+    /// deferred last take its turn.
+    pub(crate) fn wind_up(&self, run: &Run) {
+        if self.daemons.get() == self.deferred.get() as usize {
+            return self.begin_deferred(run);
+        }
         run.change(|tree, effects| {
-            for task in self.nodes(run).into_iter().filter(|node| node.is(Flag::DAEMON)) {
+            let daemons = |node: &Node| node.is(Flag::DAEMON) && !node.is(Flag::DEFERRED);
+            for task in self.nodes(run).into_iter().filter(daemons) {
                 let reason = CancelReason::new(CancelSource::Nursery);
                 tree.cancel(task, || reason.with_text("all other tasks of the nursery have ended"), effects);
             }
         });
+    }
+
+    /// Makes the task that was deferred last a child as any other, and ready.
+    fn begin_deferred(&self, run: &Run) {
+        let Some(nursery) = run.tree.get(self.id) else { return };
+        let Some(task) = run.tree.newest_child(nursery, |node| node.is(Flag::DEFERRED)) else { return };
+        task.set(Flag::DEFERRED, false);
+        task.set(Flag::DAEMON, false);
+        self.deferred.set(self.deferred.get() - 1);
+        self.count(true, -1);
+        self.count(false, 1);
+        run.change(|tree, effects| tree.wake(tree.word(task), effects));
     }
 
     /// Whether nothing can be started any more.
@@ -348,6 +394,7 @@ impl<E> Core<E> {
         }
         self.living.set(0);
         self.daemons.set(0);
+        self.deferred.set(0);
     }
 
     fn drop_last(&self, id: Option<NodeId>, child: Option<AnyChild<E>>) {

@@ -106,6 +106,8 @@ impl Flag {
     pub(super) const PARENT: Self = Self(1 << 11);
     /// Scope or nursery: asked to wind down.
     pub(crate) const WINDING_DOWN: Self = Self(1 << 12);
+    /// Task: its turn comes when everything else in its nursery has ended. Until then it counts as a daemon.
+    pub(crate) const DEFERRED: Self = Self(1 << 13);
 
     const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)

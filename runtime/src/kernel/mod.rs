@@ -16,6 +16,7 @@ pub(crate) mod clock;
 pub(crate) mod context;
 pub(crate) mod core;
 pub(crate) mod deadlock;
+pub(crate) mod defer;
 pub(crate) mod driver;
 pub(crate) mod finally;
 pub(crate) mod group;

@@ -233,8 +233,8 @@ impl<E> fmt::Debug for Nursery<'_, '_, E> {
 /// ```
 #[must_use = "a name does nothing by itself: start a task with it"]
 pub struct Named<'scope, E = Infallible> {
-    core: &'scope Core<E>,
-    name: Cow<'static, str>,
+    pub(super) core: &'scope Core<E>,
+    pub(super) name: Cow<'static, str>,
     /// Invariant as the nursery itself: under a shorter `'scope` a task could borrow what dies before it does.
     scope: PhantomData<std::cell::Cell<&'scope ()>>,
 }
@@ -246,7 +246,7 @@ impl<E> fmt::Debug for Named<'_, E> {
 }
 
 impl<'scope, E> Named<'scope, E> {
-    fn unnamed<F>(nursery: &'scope Nursery<'scope, '_, E>) -> Self {
+    pub(crate) fn unnamed<F>(nursery: &'scope Nursery<'scope, '_, E>) -> Self {
         Self { core: &nursery.core, name: Cow::Borrowed(std::any::type_name::<F>()), scope: PhantomData }
     }
 
