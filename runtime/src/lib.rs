@@ -98,7 +98,7 @@
 //! # What is where
 //!
 //! * running: [`run`], [`Builder`], `#[trio::main]`, `#[trio::test]`
-//! * tasks: [`Nursery`], [`TaskHandle`], [`TaskStatus`], [`ErrorGroup`]
+//! * tasks: [`Nursery`], [`Limited`], [`TaskHandle`], [`TaskStatus`], [`ErrorGroup`]
 //! * cancellation: [`CancelScope`], [`CancelHandle`], [`CancelLink`], [`CancelReason`], [`finally`], [`until_shutdown`],
 //!   [`current_effective_deadline`]
 //! * time: [`sleep`], [`sleep_until`], [`interval`], [`RateLimiter`], [`current_time`], [`Clock`]
@@ -128,6 +128,7 @@ mod channel;
 mod for_each;
 mod interval;
 mod kernel;
+mod limited;
 pub mod lowlevel;
 mod macros;
 pub mod net;
@@ -167,6 +168,7 @@ pub use kernel::start::{StartError, TaskStatus};
 pub use kernel::task::{Cancelled, TaskHandle};
 pub use kernel::token::RunFinishedError;
 pub use kernel::view::{EffectiveDeadline, current_effective_deadline};
+pub use limited::{Limited, LimitedNamed};
 pub use net::happy::open_tcp_stream;
 pub use rate_limiter::RateLimiter;
 pub use stream::{

@@ -142,7 +142,7 @@ pub(crate) struct Header {
     /// Nursery: its owner has been woken since it was last polled.
     pub(super) signalled: Cell<bool>,
     /// Task or body: woken for its own sake, not only for that of what it polls, since it was last polled.
-    pub(super) woken: Cell<bool>,
+    pub(crate) woken: Cell<bool>,
 
     pub(super) first_child: Cell<Option<Node>>,
     /// Nursery: its children that have been woken, in that order.

@@ -12,6 +12,7 @@ use super::core::{Birth, Core};
 use super::driver::{Catch, Driver, Verdict};
 use super::group::ErrorGroup;
 use super::handle::{CancelHandle, Handled};
+use super::header::NodeId;
 use super::start::{Start, StartError, TaskStatus};
 use super::task::TaskHandle;
 
@@ -250,6 +251,11 @@ impl<'scope, E> Named<'scope, E> {
         Self { core: &nursery.core, name: Cow::Borrowed(std::any::type_name::<F>()), scope: PhantomData }
     }
 
+    /// The nursery's node.
+    pub(crate) fn nursery(&self) -> NodeId {
+        self.core.id
+    }
+
     /// See [`Nursery::start_soon`].
     #[track_caller]
     pub fn start_soon<F>(self, future: F)
@@ -268,6 +274,16 @@ impl<'scope, E> Named<'scope, E> {
         F::Output: TaskOutput<E>,
     {
         self.begin(future, true);
+    }
+
+    /// As [`start_soon`](Self::start_soon), for a task that was started somewhere else.
+    pub(crate) fn start_soon_at<F>(self, location: &'static Location<'static>, future: F)
+    where
+        F: Future + 'scope,
+        F::Output: TaskOutput<E>,
+    {
+        let child = TaskCell::<F, Infallible, Forget>::new(future);
+        self.core.add(Birth { child, name: self.name, location, daemon: false });
     }
 
     #[track_caller]
@@ -321,9 +337,22 @@ impl<'scope, E> Named<'scope, E> {
         F: Future + 'scope,
         F::Output: TaskOutput<E>,
     {
+        self.start_at(Location::caller(), task)
+    }
+
+    /// As [`start`](Self::start), for a task that was started somewhere else.
+    pub(crate) fn start_at<V, F>(
+        self,
+        location: &'static Location<'static>,
+        task: impl FnOnce(TaskStatus<V>) -> F,
+    ) -> impl Future<Output = Result<V, StartError<E>>>
+    where
+        F: Future + 'scope,
+        F::Output: TaskOutput<E>,
+    {
         let status = TaskStatus::new(self.core.id);
         let child = TaskCell::<F, Infallible, Forget>::new(task(status.clone_for_start()));
-        let birth = Birth { child, name: self.name, location: Location::caller(), daemon: false };
+        let birth = Birth { child, name: self.name, location, daemon: false };
         let start = Start::new(self.core, birth, status);
         async move {
             let started = start.await;
