@@ -30,8 +30,8 @@ use crate::kernel::waker::StoredWaker;
 ///
 /// A child that waits is a task of the nursery already: it keeps the nursery open, counts as a child, and shows in the task
 /// tree. It waits as in a checkpoint: if it is cancelled then, through its [`TaskHandle`] or with the nursery, it ends without
-/// having begun. (A child that has its turn runs to its first checkpoint, cancelled or not, as every child does.) A
-/// child's failure cancels the nursery as ever, and with it those that wait.
+/// having begun. (A child for which there is room at once runs to its first checkpoint, cancelled or not, as every child
+/// does.) A child's failure cancels the nursery as ever, and with it those that wait.
 ///
 /// There is no `start_daemon` here: a daemon that never ends would keep its place from those that the nursery waits for.
 ///
@@ -281,7 +281,7 @@ impl<'scope, E> LimitedNamed<'scope, E> {
 
 /// Runs a future when it is its turn, and passes the turn on when the future is gone.
 async fn in_turn<F: Future>(turn: Turn, future: F) -> F::Output {
-    poll_fn(|context| turn.poll(context)).await;
+    poll_fn(|context| turn.poll_child(context)).await;
     future.await
 }
 
@@ -308,10 +308,10 @@ impl Turns {
         turns.pass_on();
         if turns.running.get() < turns.limit {
             turns.running.set(turns.running.get() + 1);
-        } else {
-            turns.queue.borrow_mut().insert(number, Waiter { node, waker: StoredWaker::None });
+            return Turn { turns, number, at_once: true };
         }
-        Turn { turns, number }
+        turns.queue.borrow_mut().insert(number, Waiter { node, waker: StoredWaker::None });
+        Turn { turns, number, at_once: false }
     }
 
     /// Waits for a turn. A checkpoint.
@@ -355,9 +355,23 @@ impl Turns {
 struct Turn {
     turns: Rc<Turns>,
     number: u64,
+    /// It did not have to be waited for.
+    at_once: bool,
 }
 
 impl Turn {
+    /// As [`poll`](Self::poll), for a child: one that had to wait does not begin when it is cancelled, even if its turn came
+    /// before. (Its turn comes from a child that has ended, and maybe failed, which cancels the nursery only then.)
+    fn poll_child(&self, context: &Context<'_>) -> Poll<()> {
+        std::task::ready!(self.poll(context));
+        let cancelled = !self.at_once && context::with(Run::is_cancelled_here);
+        if cancelled {
+            context::with(|run| run.park_cancelled(context));
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
     fn has_come(&self) -> bool {
         !self.turns.queue.borrow().contains_key(&self.number)
     }

@@ -188,8 +188,9 @@ impl<E> Core<E> {
         });
     }
 
-    /// Adds a child whose turn comes when everything else in the nursery has ended.
-    pub(crate) fn defer<'scope>(&self, birth: Birth<'scope, E>)
+    /// Adds a shielded child that does not keep the nursery open. If it is `deferred`, its turn comes when everything else
+    /// in the nursery has ended.
+    pub(crate) fn add_shielded<'scope>(&self, birth: Birth<'scope, E>, deferred: bool)
     where
         E: 'scope,
     {
@@ -200,16 +201,21 @@ impl<E> Core<E> {
             let Some(nursery) = run.tree.get(self.id).filter(|_| !self.closed.get()) else { return };
             let place = self.children.borrow_mut().insert(child);
             self.count(true, 1);
-            self.deferred.set(self.deferred.get() + 1);
+            self.deferred.set(self.deferred.get() + u32::from(deferred));
             run.change(|tree, effects| {
                 let (name, own) = match name {
                     Cow::Borrowed(name) => (name, None),
                     Cow::Owned(name) => ("", Some(name)),
                 };
-                let task = tree.insert_deferred_task(nursery, name, location, effects);
+                let task = tree.insert_shielded_task(nursery, name, location, effects);
                 own.map(|name| task.rename(name));
                 task.place.set(place);
+                task.set(Flag::DAEMON, true);
+                task.set(Flag::DEFERRED, deferred);
                 run.inherit_at_spawn(task);
+                if !deferred {
+                    tree.wake(tree.word(task), effects);
+                }
             });
         });
     }

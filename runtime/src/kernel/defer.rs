@@ -94,7 +94,7 @@ impl<'scope, E> Named<'scope, E> {
             turn().await;
             cleanup.await
         });
-        self.core.defer(Birth { child, name: self.name, location: Location::caller(), daemon: true });
+        self.core.add_shielded(Birth { child, name: self.name, location: Location::caller(), daemon: true }, true);
     }
 
     /// See [`Nursery::defer_within`].
@@ -111,7 +111,7 @@ impl<'scope, E> Named<'scope, E> {
                 None => Ok(()),
             }
         });
-        self.core.defer(Birth { child, name: self.name, location: Location::caller(), daemon: true });
+        self.core.add_shielded(Birth { child, name: self.name, location: Location::caller(), daemon: true }, true);
     }
 }
 

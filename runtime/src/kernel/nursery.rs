@@ -117,6 +117,44 @@ impl<'scope, E> Nursery<'scope, '_, E> {
         Named::unnamed::<F>(self).start_daemon(future);
     }
 
+    /// As [`start_daemon`](Self::start_daemon), but for what the others need to the last: the task is cancelled when the body
+    /// and all other children have ended, and not before. A cancellation of the nursery, or from further out, reaches
+    /// them first, and they may still use the service in their clean-up.
+    ///
+    /// These are the *service tasks* that Python's Trio has discussed (its issue 1521). With several, all are cancelled at
+    /// the same time, and daemons with them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// trio::run(async {
+    ///     let (log, lines) = trio::open_memory_channel(10);
+    ///     let written = std::cell::RefCell::new(Vec::new());
+    ///     let write = async {
+    ///         while let Ok(line) = lines.receive().await {
+    ///             written.borrow_mut().push(line);
+    ///         }
+    ///     };
+    ///     let farewell = async { log.send("bye").await.unwrap() };
+    ///     trio::move_on_after(Duration::ZERO, trio::open_nursery(async |n| {
+    ///         n.start_service(write);
+    ///         n.start_soon(trio::finally(async { trio::sleep_forever().await }, farewell));
+    ///         trio::sleep_forever().await
+    ///     }))
+    ///     .await;
+    ///     assert_eq!(written.take(), ["bye"]);
+    /// });
+    /// ```
+    #[track_caller]
+    pub fn start_service<F>(&'scope self, future: F)
+    where
+        F: Future + 'scope,
+        F::Output: TaskOutput<E>,
+    {
+        Named::unnamed::<F>(self).start_service(future);
+    }
+
     /// Starts a task whose output the handle gives: [`join`](TaskHandle::join) waits for it.
     ///
     /// Dropping the handle does not cancel the task. What the task returns, an error included, is seen
@@ -274,6 +312,17 @@ impl<'scope, E> Named<'scope, E> {
         F::Output: TaskOutput<E>,
     {
         self.begin(future, true);
+    }
+
+    /// See [`Nursery::start_service`].
+    #[track_caller]
+    pub fn start_service<F>(self, future: F)
+    where
+        F: Future + 'scope,
+        F::Output: TaskOutput<E>,
+    {
+        let child = TaskCell::<F, Infallible, Forget>::new(future);
+        self.core.add_shielded(Birth { child, name: self.name, location: Location::caller(), daemon: true }, false);
     }
 
     /// As [`start_soon`](Self::start_soon), for a task that was started somewhere else.

@@ -262,16 +262,12 @@ impl<F: Future, O> Scoped<F, F::Output, O> {
     fn poll_without_node(&mut self, run: &Run, context: &mut Context<'_>) -> Option<Poll<F::Output>> {
         // Looked at where it is: to move it would cost more than all the rest of entering.
         let Some(Config::Own { limit, shield: false }) = &self.config else { return None };
-        let entry = run.enter(context, limit, &mut self.place.id)?;
+        let entry = run.enter(context, limit, self.location, &mut self.place.id)?;
         self.config = None;
         // SAFETY: as in `poll_in`.
         let polled = unsafe { Pin::new_unchecked(self.future.as_mut()?) }.poll(context);
         if polled.is_pending() {
             entry.settle();
-        }
-        drop(entry);
-        if let Some(node) = self.place.id.filter(|_| polled.is_pending()).and_then(|id| run.tree.get(id)) {
-            node.location.set(Some(self.location));
         }
         Some(polled)
     }

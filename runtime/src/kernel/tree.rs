@@ -182,8 +182,8 @@ impl Tree {
         node
     }
 
-    /// Adds a task below a nursery that is shielded, and not ready before the nursery says so.
-    pub(crate) fn insert_deferred_task(
+    /// Adds a shielded task below a nursery, which is not ready yet.
+    pub(crate) fn insert_shielded_task(
         &self,
         nursery: Node,
         name: &'static str,
@@ -191,8 +191,6 @@ impl Tree {
         effects: &mut Effects,
     ) -> Node {
         let node = self.insert_parked_task(nursery, name, location);
-        node.set(Flag::DAEMON, true);
-        node.set(Flag::DEFERRED, true);
         node.set(Flag::SHIELD, true);
         node.set(Flag::EFFECTIVE, false);
         self.update_holding(node, effects);

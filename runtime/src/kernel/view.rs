@@ -257,10 +257,11 @@ impl fmt::Debug for TaskTree {
 /// use std::time::Duration;
 /// trio::run(async {
 ///     trio::nursery! { |n, scope|
-///         n.named("reader").start_soon(trio::move_on_after(Duration::from_secs(60), async {
+///         let read = async move {
 ///             println!("{}", trio::lowlevel::task_tree());
 ///             scope.cancel();
-///         }));
+///         };
+///         n.named("reader").start_soon(async { trio::fail_after(Duration::from_secs(60), read).await.unwrap() });
 ///         n.named("writer").start_soon(async { trio::sleep_forever().await });
 ///     };
 /// });
