@@ -41,6 +41,9 @@
 //! | its value is wanted, and it may fail | [`try_spawn`](Nursery::try_spawn): the error goes to the nursery |
 //! | the others must wait until it is ready | [`start`](Nursery::start), with a [`TaskStatus`] |
 //! | it serves the others, and goes when they have gone | [`start_daemon`](Nursery::start_daemon) |
+//! | the same, and they need it until their clean-up is done | [`start_service`](Nursery::start_service) |
+//! | it cleans up when all have gone | [`defer`](Nursery::defer) |
+//! | there are many, and not too many may run at a time | [`limited`](Nursery::limited), then `start_soon` or `spawn` |
 //!
 //! **Errors go to the parent.** In [`try_nursery!`] tasks may return `Err`. The first error cancels the other tasks; when
 //! all have ended, the block's value is an [`ErrorGroup`] of everything that went wrong, printed as a tree with names and

@@ -57,6 +57,17 @@ use crate::kernel::waker::StoredWaker;
 ///     assert_eq!(most.get(), 3);
 /// });
 /// ```
+///
+/// What children may borrow is what those of the nursery may:
+///
+/// ```compile_fail,E0373
+/// trio::run(async {
+///     trio::nursery! { |n|
+///         let local = 5;
+///         n.limited(2).start_soon(async { println!("{local}") });
+///     }
+/// });
+/// ```
 pub struct Limited<'scope, 'env: 'scope, E = std::convert::Infallible> {
     nursery: &'scope Nursery<'scope, 'env, E>,
     turns: Rc<Turns>,

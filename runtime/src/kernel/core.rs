@@ -208,7 +208,9 @@ impl<E> Core<E> {
                     Cow::Owned(name) => ("", Some(name)),
                 };
                 let task = tree.insert_shielded_task(nursery, name, location, effects);
-                own.map(|name| task.rename(name));
+                if let Some(name) = own {
+                    task.rename(name);
+                }
                 task.place.set(place);
                 task.set(Flag::DAEMON, true);
                 task.set(Flag::DEFERRED, deferred);

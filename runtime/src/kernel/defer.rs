@@ -48,6 +48,17 @@ impl<'scope, E> Nursery<'scope, '_, E> {
     ///     assert_eq!(closed.into_inner(), ["second", "first"]);
     /// });
     /// ```
+    ///
+    /// The body's own locals are gone when its turn comes:
+    ///
+    /// ```compile_fail,E0373
+    /// trio::run(async {
+    ///     trio::nursery! { |n|
+    ///         let local = 5;
+    ///         n.defer(async { println!("{local}") });
+    ///     }
+    /// });
+    /// ```
     #[track_caller]
     pub fn defer<F>(&'scope self, cleanup: F)
     where

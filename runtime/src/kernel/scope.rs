@@ -366,9 +366,9 @@ pub fn move_on_at<F: Future>(deadline: Instant, future: F) -> impl Future<Output
 
 /// A time limit set by [`fail_after`] or [`fail_at`] ran out.
 ///
-/// Of several limits around one piece of code, this is always the one whose call returned it: a limit further out that has
-/// run out too is the one that fails. To know more, make the scope yourself, and ask its handle for the
-/// [`reason`](CancelHandle::reason): that has the [place in the source](crate::CancelReason::location).
+/// Which limit that was, of several around one piece of code, shows from whose call returned it. To know more, make the
+/// scope yourself, and ask its handle for the [`reason`](CancelHandle::reason), which has the
+/// [place in the source](crate::CancelReason::location) where the limit was set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooSlowError;
 
