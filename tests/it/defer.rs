@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures::future::{Either, select};
 use trio::lowlevel::{TaskState, current_statistics, current_task};
-use trio::{Event, Nursery, move_on_after, open_nursery, open_try_nursery, sleep};
+use trio::{Event, Nursery, move_on_after, open_memory_channel, open_nursery, open_try_nursery, sleep};
 
 use crate::support::{
     Failed, Log, OnDrop, failures, forever, forever_or_fail, meets_cancellation, panic_text, park, secs, settle,
@@ -110,7 +110,6 @@ async fn errors_and_panics_let_what_was_deferred_run() {
     assert_eq!(failures(failed), ["body"]);
     assert_eq!(log.lines(), closed_from(2));
     // A panic.
-    let text = RefCell::new(String::new());
     let caught = CatchUnwind(Box::pin(async {
         trio::nursery! { |n|
             n.defer(close(&log, "a"));
@@ -119,8 +118,7 @@ async fn errors_and_panics_let_what_was_deferred_run() {
             forever().await;
         }
     }));
-    *text.borrow_mut() = caught.await.unwrap_err();
-    assert_eq!(text.take(), "child");
+    assert_eq!(caught.await.unwrap_err(), "child");
     assert_eq!(log.lines(), closed_from(4));
     // `return` out of the block.
     async fn returns(log: &Log) -> u32 {
@@ -419,6 +417,35 @@ fn it_is_not_polled_before_its_turn_by_a_waker_of_another_poll() {
         }
         assert!(futures::poll!(nursery.as_mut()).is_pending());
     });
+}
+
+#[trio::test(autojump)]
+async fn a_nursery_that_moves_takes_what_was_deferred_along() {
+    let log = Log::timed();
+    let mut nursery = Some(Box::pin(open_nursery(async |n| {
+        n.defer(close(&log, "a"));
+        n.defer(close(&log, "b"));
+        sleep(secs(3)).await;
+    })));
+    let (handed, taken) = open_memory_channel(1);
+    trio::nursery! { |n|
+        n.start_soon(async {
+            // What was deferred holds this scope's cancellation off as long as it is in it, and no longer.
+            let ended = move_on_after(secs(1), async {
+                let mut nursery = nursery.take().unwrap();
+                assert!(futures::poll!(nursery.as_mut()).is_pending());
+                handed.send(nursery).await.ok().unwrap();
+                forever().await;
+            });
+            assert_eq!(ended.await, None);
+            log.say("scope ended");
+        });
+        let nursery = taken.receive().await.unwrap();
+        nursery.await;
+    }
+    let mut expected = vec!["scope ended at 1".to_owned()];
+    expected.extend(closed_from(3));
+    assert_eq!(log.lines(), expected);
 }
 
 #[test]
