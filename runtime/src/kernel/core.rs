@@ -32,9 +32,9 @@ pub(crate) struct Core<E> {
     /// Children that do not.
     pub(crate) daemons: Cell<usize>,
     /// `start` calls that have not returned.
-    pub(crate) starting: Cell<u32>,
+    pub(crate) starting: Cell<usize>,
     /// Children whose turn comes at the end; they are among the daemons until then.
-    deferred: Cell<u32>,
+    deferred: Cell<usize>,
     pub(crate) errors: RefCell<Vec<TaskError<E>>>,
     pub(crate) panics: RefCell<Vec<Panic>>,
     /// The body or a child was dropped because of a cancellation of the whole nursery.
@@ -201,7 +201,7 @@ impl<E> Core<E> {
             let Some(nursery) = run.tree.get(self.id).filter(|_| !self.closed.get()) else { return };
             let place = self.children.borrow_mut().insert(child);
             self.count(true, 1);
-            self.deferred.set(self.deferred.get() + u32::from(deferred));
+            self.deferred.set(self.deferred.get() + usize::from(deferred));
             run.change(|tree, effects| {
                 let (name, own) = match name {
                     Cow::Borrowed(name) => (name, None),
@@ -228,7 +228,7 @@ impl<E> Core<E> {
     }
 
     pub(crate) fn child_count(&self) -> usize {
-        self.living.get() + self.daemons.get() - self.deferred.get() as usize
+        self.living.get() + self.daemons.get() - self.deferred.get()
     }
 
     /// Polls a child. `None` if it has not been given to this nursery yet: then it is woken again when it is.
@@ -345,7 +345,7 @@ impl<E> Core<E> {
     /// Everything that kept the nursery open has ended: cancels the daemons, and when they have ended too, lets what was
     /// deferred last take its turn.
     pub(crate) fn wind_up(&self, run: &Run) {
-        if self.daemons.get() == self.deferred.get() as usize {
+        if self.daemons.get() == self.deferred.get() {
             return self.begin_deferred(run);
         }
         run.change(|tree, effects| {
