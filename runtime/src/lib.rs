@@ -41,6 +41,9 @@
 //! | its value is wanted, and it may fail | [`try_spawn`](Nursery::try_spawn): the error goes to the nursery |
 //! | the others must wait until it is ready | [`start`](Nursery::start), with a [`TaskStatus`] |
 //! | it serves the others, and goes when they have gone | [`start_daemon`](Nursery::start_daemon) |
+//! | the same, and they need it until their clean-up is done | [`start_service`](Nursery::start_service) |
+//! | it cleans up when all have gone | [`defer`](Nursery::defer) |
+//! | there are many, and not too many may run at a time | [`limited`](Nursery::limited), then `start_soon` or `spawn` |
 //!
 //! **Errors go to the parent.** In [`try_nursery!`] tasks may return `Err`. The first error cancels the other tasks; when
 //! all have ended, the block's value is an [`ErrorGroup`] of everything that went wrong, printed as a tree with names and
@@ -98,8 +101,8 @@
 //! # What is where
 //!
 //! * running: [`run`], [`Builder`], `#[trio::main]`, `#[trio::test]`
-//! * tasks: [`Nursery`], [`TaskHandle`], [`TaskStatus`], [`ErrorGroup`]
-//! * cancellation: [`CancelScope`], [`CancelHandle`], [`CancelReason`], [`finally`], [`until_shutdown`],
+//! * tasks: [`Nursery`], [`Limited`], [`TaskHandle`], [`TaskStatus`], [`ErrorGroup`]
+//! * cancellation: [`CancelScope`], [`CancelHandle`], [`CancelLink`], [`CancelReason`], [`finally`], [`until_shutdown`],
 //!   [`current_effective_deadline`]
 //! * time: [`sleep`], [`sleep_until`], [`interval`], [`RateLimiter`], [`current_time`], [`Clock`]
 //! * between tasks: [`Event`], [`Lock`], [`RwLock`], [`Condition`], [`Semaphore`], [`CapacityLimiter`], [`Barrier`],
@@ -128,6 +131,7 @@ mod channel;
 mod for_each;
 mod interval;
 mod kernel;
+mod limited;
 pub mod lowlevel;
 mod macros;
 pub mod net;
@@ -156,6 +160,7 @@ pub use kernel::finally::finally;
 pub use kernel::group::{BoxError, ErrorGroup, TaskError};
 pub use kernel::handle::CancelHandle;
 pub use kernel::instrument::Instrument;
+pub use kernel::link::CancelLink;
 pub use kernel::nursery::{Named, Nursery, open_nursery, open_try_nursery};
 pub use kernel::reactor::{BusyResourceError, ClosedResourceError};
 pub use kernel::reason::{CancelReason, CancelSource};
@@ -166,6 +171,7 @@ pub use kernel::start::{StartError, TaskStatus};
 pub use kernel::task::{Cancelled, TaskHandle};
 pub use kernel::token::RunFinishedError;
 pub use kernel::view::{EffectiveDeadline, current_effective_deadline};
+pub use limited::{Limited, LimitedNamed};
 pub use net::happy::open_tcp_stream;
 pub use net::listeners::open_tcp_listeners;
 pub use net::serve::{serve_listeners, serve_tcp};

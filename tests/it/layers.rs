@@ -32,6 +32,7 @@ const MODULES: &[(&str, Layer)] = &[
     ("interval", Layer::Primitives),
     ("rate_limiter", Layer::Primitives),
     ("for_each", Layer::Primitives),
+    ("limited", Layer::Primitives),
     ("variables", Layer::Primitives),
     ("stream", Layer::Resources),
     ("buffered", Layer::Resources),

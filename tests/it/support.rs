@@ -26,6 +26,11 @@ impl Log {
         Self { lines: RefCell::default(), zero: Some(trio::current_time()) }
     }
 
+    /// When a timed log began.
+    pub(crate) fn zero(&self) -> Option<Instant> {
+        self.zero
+    }
+
     pub(crate) fn say(&self, what: impl fmt::Display) {
         let line = match self.zero {
             None => what.to_string(),

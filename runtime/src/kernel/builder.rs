@@ -189,9 +189,7 @@ impl Builder {
         };
         // Every call that was accepted is made before the run returns.
         let rest = run.opened.inbox.close();
-        for call in rest.calls {
-            system::call(&run, call);
-        }
+        run.make_calls(rest.calls, rest.idempotent);
         run.tell_after_run();
         run.forget_variables();
         drop(entered);

@@ -9,6 +9,7 @@ use super::host::Host;
 use super::link::Link;
 use super::packet::UdpPacket;
 use crate::kernel::context;
+use crate::kernel::run::Run;
 
 /// A network of hosts that do not exist: see the [module](super). A clone is another handle to the same.
 ///
@@ -30,8 +31,8 @@ impl Network {
     /// Its chances follow from the run's seed, if that has one: so they differ under `#[trio::test(schedules = …)]`, and
     /// are the same again when a seed is replayed.
     pub fn new() -> Self {
-        let seed = context::try_with(|run| run.is_shuffled().then(|| run.random_below(usize::MAX)));
-        Self::with_seed(seed.flatten().unwrap_or(0) as u64)
+        let seed = context::try_with(Run::draw);
+        Self::with_seed(seed.flatten().unwrap_or(0))
     }
 
     /// As [`new`](Self::new), but the chances follow from this seed.
