@@ -106,6 +106,7 @@
 //!   [`AsyncValue`], [`open_memory_channel`], [`safe_channel`], [`TaskLocal`]
 //! * several futures at once: [`join`], [`race`], [`wait_all`], [`wait_any`], [`for_each_concurrent`]
 //! * network: [`net`], [`open_tcp_stream`], [`SendStream`], [`ReceiveStream`], [`BufferedReceiveStream`]
+//! * threads: [`to_thread`], [`from_thread`]
 //! * for your own primitives: [`ParkingLot`], [`lowlevel`]
 //!
 //! # Features
@@ -174,10 +175,11 @@ pub use stream::{
 pub use sync::{
     AsyncValue, AsyncValueStatistics, Barrier, BarrierStatistics, Borrower, BrokenResourceError, CapacityLimiter,
     CapacityLimiterStatistics, CapacityToken, Condition, ConditionStatistics, Event, EventStatistics, Lock, LockGuard,
-    LockStatistics, LotBreaker, ParkingLot, ParkingLotStatistics, ReleasedTooOftenError, RwLock, RwLockReadGuard,
-    RwLockStatistics, RwLockWriteGuard, Semaphore, SemaphorePermit, SemaphoreStatistics, StrictFifoLock, Transitions,
-    WouldBlock, join, race, wait_all, wait_any,
+    LockStatistics, LotBreaker, OwnedCapacityToken, ParkingLot, ParkingLotStatistics, ReleasedTooOftenError, RwLock,
+    RwLockReadGuard, RwLockStatistics, RwLockWriteGuard, Semaphore, SemaphorePermit, SemaphoreStatistics,
+    StrictFifoLock, Transitions, WouldBlock, join, race, wait_all, wait_any,
 };
+pub use threads::{from_thread, to_thread};
 pub use trio_macros::{main, test};
 pub use variables::{TaskLocal, TreeVar};
 

@@ -52,9 +52,22 @@ impl Drop for Counted {
 /// });
 /// ```
 pub struct Token {
+    address: Address,
+    counted: Counted,
+}
+
+/// A run's address without the promise that something will come: what the run itself keeps count of.
+#[derive(Clone, Copy)]
+pub(crate) struct Address {
     inbox: &'static Inbox,
     run: u64,
-    counted: Counted,
+}
+
+impl Address {
+    /// Has `call` called on the run's thread, unless the run has ended. See [`Token::run_sync_soon`].
+    pub(crate) fn call(self, call: impl FnOnce() + Send + 'static) -> Result<(), RunFinishedError> {
+        self.inbox.call(self.run, Box::new(call)).map_err(|_| RunFinishedError)
+    }
 }
 
 impl Token {
@@ -67,20 +80,33 @@ impl Token {
     ///
     /// [`RunFinishedError`] if the run has ended.
     pub fn run_sync_soon(&self, call: impl FnOnce() + Send + 'static) -> Result<(), RunFinishedError> {
-        self.inbox.call(self.run, Box::new(call)).map_err(|_| RunFinishedError)
+        self.address.call(call)
+    }
+
+    pub(crate) fn address(&self) -> Address {
+        self.address
     }
 }
+
+/// Two tokens are equal if they are of the same run.
+impl PartialEq for Token {
+    fn eq(&self, other: &Self) -> bool {
+        self.address.run == other.address.run
+    }
+}
+
+impl Eq for Token {}
 
 impl Clone for Token {
     fn clone(&self) -> Self {
         self.counted.0.fetch_add(1, Ordering::Relaxed);
-        Self { inbox: self.inbox, run: self.run, counted: Counted(Arc::clone(&self.counted.0)) }
+        Self { address: self.address, counted: Counted(Arc::clone(&self.counted.0)) }
     }
 }
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token").field("run", &self.run).finish_non_exhaustive()
+        f.debug_struct("Token").field("run", &self.address.run).finish_non_exhaustive()
     }
 }
 
@@ -98,7 +124,11 @@ impl std::error::Error for RunFinishedError {}
 
 impl Run {
     pub(crate) fn token(&self) -> Token {
-        Token { inbox: self.opened.inbox, run: self.opened.run, counted: self.outstanding.count() }
+        Token { address: self.address(), counted: self.outstanding.count() }
+    }
+
+    pub(crate) fn address(&self) -> Address {
+        Address { inbox: self.opened.inbox, run: self.opened.run }
     }
 }
 

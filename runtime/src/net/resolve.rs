@@ -6,7 +6,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 use super::address::sealed::Target;
 use crate::kernel::checkpoint::free_checkpoint;
-use crate::threads::run_abandonable;
+use crate::to_thread;
 
 /// The addresses of a target, at least one, in the order in which to try them.
 ///
@@ -26,7 +26,8 @@ pub(crate) async fn resolve(target: &Target) -> io::Result<Vec<SocketAddr>> {
             ));
         }
     };
-    let found = run_abandonable(move || (host, port).to_socket_addrs().map(Vec::from_iter)).await?;
+    let call = to_thread::Call::new().abandonable().name("resolver");
+    let found = call.try_run_sync(move || (host, port).to_socket_addrs().map(Vec::from_iter)).await?;
     let addresses =
         found.map_err(|error| io::Error::new(error.kind(), format!("no address was found for {target}: {error}")))?;
     some(addresses, target)

@@ -18,6 +18,7 @@ mod memory_receive;
 mod memory_send;
 mod mock_clock;
 mod sequencer;
+mod threads;
 
 pub use blocked::wait_all_tasks_blocked;
 pub use check::{
@@ -36,3 +37,4 @@ pub use memory_receive::MemoryReceiveStream;
 pub use memory_send::MemorySendStream;
 pub use mock_clock::MockClock;
 pub use sequencer::{SequencePoint, Sequencer, SequencerError};
+pub use threads::{active_thread_count, wait_all_threads_completed};
