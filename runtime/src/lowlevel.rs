@@ -6,7 +6,7 @@ pub use crate::kernel::instrument::{InstrumentId, UnknownInstrumentError, add_in
 pub use crate::kernel::park::{Abort, Rescheduler};
 pub use crate::kernel::reactor::{notify_closing, wait_readable, wait_writable};
 pub use crate::kernel::system::{NurseryClosedError, spawn_system_task};
-pub use crate::kernel::token::{Token, current_token};
+pub use crate::kernel::token::{RepeatableCall, Token, current_token};
 pub use crate::kernel::view::{
     NurseryInfo, RunStatistics, Task, current_root_task, current_statistics, current_task, in_run, in_task,
 };

@@ -30,6 +30,7 @@ mod start;
 mod support;
 mod sync;
 mod testing;
+mod threads;
 mod tidy;
 mod ui;
 mod variables;

@@ -6,8 +6,7 @@ use crate::source;
 
 /// The files outside the kernel that may contain `unsafe`: each wraps one foreign handle, and says
 /// here which.
-const FOREIGN_HANDLES: &[(&str, &str)] =
-    &[("runtime/src/threads/name.rs", "the name that the system has for a thread")];
+const FOREIGN_HANDLES: &[(&str, &str)] = &[];
 
 const KERNEL: &str = "runtime/src/kernel/";
 

@@ -38,6 +38,7 @@ pub(crate) mod sleep;
 pub(crate) mod start;
 pub(crate) mod system;
 pub(crate) mod task;
+pub(crate) mod thread_name;
 pub(crate) mod timers;
 pub(crate) mod token;
 pub(crate) mod tree;

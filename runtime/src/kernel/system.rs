@@ -104,6 +104,11 @@ pub fn spawn_system_task(
     if refused.is_some() { Err(NurseryClosedError) } else { Ok(()) }
 }
 
+/// Whether system tasks can be started in the current run: its main task has not ended.
+pub(crate) fn takes_system_tasks() -> bool {
+    context::with(|run| !run.system.closed.get())
+}
+
 /// The root of a run: main task and system tasks in one nursery. Gives `None` if Ctrl-C cancelled the main task.
 pub(crate) fn root<'env, F: Future + 'env>(
     name: Cow<'static, str>,

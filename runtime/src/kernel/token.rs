@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::context;
 use super::inbox::Inbox;
@@ -83,8 +83,68 @@ impl Token {
         self.address.call(call)
     }
 
+    /// Prepares a call that is made once however often it is asked for before it is made: Trio's
+    /// `run_sync_soon(…, idempotent=True)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    /// static CALLS: AtomicU32 = AtomicU32::new(0);
+    /// trio::run(async {
+    ///     let token = trio::lowlevel::current_token();
+    ///     let call = token.repeatable(|| drop(CALLS.fetch_add(1, Ordering::Relaxed)));
+    ///     for _ in 0..10 {
+    ///         call.run_sync_soon().unwrap();
+    ///     }
+    /// });
+    /// assert_eq!(CALLS.load(Ordering::Relaxed), 1);
+    /// ```
+    pub fn repeatable(&self, call: impl Fn() + Send + Sync + 'static) -> RepeatableCall {
+        RepeatableCall { token: self.clone(), waits: Arc::new(AtomicBool::new(false)), call: Arc::new(call) }
+    }
+
     pub(crate) fn address(&self) -> Address {
         self.address
+    }
+}
+
+/// A call into a run that can be asked for again and again, from any thread. See [`Token::repeatable`].
+///
+/// Clones are the same call.
+#[derive(Clone)]
+pub struct RepeatableCall {
+    token: Token,
+    /// It has been asked for and not begun.
+    waits: Arc<AtomicBool>,
+    call: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl RepeatableCall {
+    /// Has the call made soon, as [`Token::run_sync_soon`]. If it has been asked for already and has not begun, that does.
+    ///
+    /// # Errors
+    ///
+    /// [`RunFinishedError`] if the run has ended.
+    pub fn run_sync_soon(&self) -> Result<(), RunFinishedError> {
+        if self.waits.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let (waits, call) = (Arc::clone(&self.waits), Arc::clone(&self.call));
+        let asked = self.token.run_sync_soon(move || {
+            waits.store(false, Ordering::Release);
+            call();
+        });
+        if asked.is_err() {
+            self.waits.store(false, Ordering::Release);
+        }
+        asked
+    }
+}
+
+impl fmt::Debug for RepeatableCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RepeatableCall").field("token", &self.token).field("waits", &self.waits).finish_non_exhaustive()
     }
 }
 

@@ -3,7 +3,6 @@
 //! Threads are kept for a while after their call, since starting one costs more than most calls: the one that became
 //! idle last is the first to be used again (its stack is still warm), and one that has been idle for ten seconds ends.
 //! There is no limit here on how many there are: that is a policy, for those above.
-#![forbid(unsafe_code)]
 
 use std::fmt;
 use std::io;

@@ -1,5 +1,4 @@
 //! The calls to threads that a run has under way.
-#![forbid(unsafe_code)]
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};

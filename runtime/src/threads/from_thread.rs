@@ -9,7 +9,6 @@
 //! Any other thread needs a token of the run ([`current_token`](crate::lowlevel::current_token)), which has the same two
 //! calls: [`Token::run_sync`] and [`Token::run`]. They are done by the run itself, between two steps of tasks, or in a
 //! system task.
-#![forbid(unsafe_code)]
 
 use std::fmt;
 use std::future::poll_fn;

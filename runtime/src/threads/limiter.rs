@@ -1,5 +1,4 @@
 //! How many threads may work at once.
-#![forbid(unsafe_code)]
 
 use std::rc::Rc;
 

@@ -1,5 +1,4 @@
 //! What ties a worker thread to the task that it works for.
-#![forbid(unsafe_code)]
 
 use std::cell::RefCell;
 use std::fmt;
@@ -9,9 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use crate::kernel::reason::CancelReason;
+use crate::kernel::system::takes_system_tasks;
 use crate::kernel::token::Address;
 use crate::kernel::waker::{wake_word, word_of};
 use crate::kernel::word::Word;
+use crate::lowlevel::spawn_system_task;
 
 /// Something that a thread wants done in the run, with its answer taken care of.
 pub(super) enum Message {
@@ -227,13 +228,14 @@ impl Link {
 
 /// Has something done by the run itself: a function between two steps of tasks, a future as a system task.
 ///
-/// If the run has ended, the message is dropped, which its sender notices.
+/// If the run has ended, or takes no system tasks any more, the message is dropped, which its sender notices.
 pub(super) fn send_to_run(address: Address, name: &'static str, message: Message) {
     let call: Box<dyn FnOnce() + Send> = match message {
         Message::Sync(call) => call,
         Message::Async(make) => Box::new(move || {
-            // Refused if the main task has ended; dropped then, as above.
-            let _ = crate::lowlevel::spawn_system_task(name, make());
+            if takes_system_tasks() {
+                let _ = spawn_system_task(name, make());
+            }
         }),
     };
     let _ = address.call(call);

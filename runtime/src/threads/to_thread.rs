@@ -17,7 +17,6 @@
 //!
 //! **How many.** Each run has at most 40 calls under way, and the others queue
 //! ([`current_default_thread_limiter`]); calls of another kind should have a limiter of their own ([`Call::limiter`]).
-#![forbid(unsafe_code)]
 
 use std::borrow::Cow;
 use std::fmt;
@@ -31,10 +30,10 @@ use super::cache::{CACHE, Cache};
 use super::calls::Calls;
 pub use super::limiter::{DefaultLimiter, ThreadLimiter, current_default_thread_limiter};
 use super::link::Entered;
-use super::name::Renamed;
 use super::wait::Wait;
 use crate::Borrower;
 use crate::kernel::context;
+use crate::kernel::thread_name::Renamed;
 use crate::lowlevel::checkpoint_if_cancelled;
 
 /// Calls a function on a worker thread, and gives what it returns.

@@ -1,5 +1,4 @@
 //! A task's wait for its thread.
-#![forbid(unsafe_code)]
 
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

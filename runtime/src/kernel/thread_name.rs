@@ -9,10 +9,10 @@ const LONGEST: usize = 15;
 const LONGEST: usize = 63;
 
 /// Gives the current thread another name until dropped.
-pub(super) struct Renamed(());
+pub(crate) struct Renamed(());
 
 impl Renamed {
-    pub(super) fn to(name: &str) -> Self {
+    pub(crate) fn to(name: &str) -> Self {
         set(name);
         Self(())
     }
