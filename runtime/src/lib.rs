@@ -107,6 +107,7 @@
 //! * several futures at once: [`join`], [`race`], [`wait_all`], [`wait_any`], [`for_each_concurrent`]
 //! * network: [`net`], [`open_tcp_stream`], [`SendStream`], [`ReceiveStream`], [`BufferedReceiveStream`]
 //! * threads: [`to_thread`], [`from_thread`]
+//! * signals: [`open_signal_receiver`], [`signals`]
 //! * for your own primitives: [`ParkingLot`], [`lowlevel`]
 //!
 //! # Features
@@ -133,6 +134,7 @@ pub mod lowlevel;
 mod macros;
 pub mod net;
 mod rate_limiter;
+pub mod signals;
 mod stream;
 mod sync;
 pub mod testing;
@@ -169,6 +171,7 @@ pub use kernel::token::RunFinishedError;
 pub use kernel::view::{EffectiveDeadline, current_effective_deadline};
 pub use net::happy::open_tcp_stream;
 pub use rate_limiter::RateLimiter;
+pub use signals::{SignalReceiver, open_signal_receiver};
 pub use stream::{
     AsyncResource, ByteStream, HalfCloseableStream, Listener, ReceiveStream, SendStream, SplitStream, StapledStream,
 };

@@ -24,6 +24,7 @@ mod scheduler;
 mod scopes;
 mod shield;
 mod shutdown;
+mod signals;
 mod soundness;
 mod source;
 mod start;

@@ -34,6 +34,7 @@ pub(crate) mod reason;
 pub(crate) mod run;
 pub(crate) mod scope;
 pub(crate) mod shutdown;
+pub(crate) mod signal;
 pub(crate) mod sleep;
 pub(crate) mod start;
 pub(crate) mod system;

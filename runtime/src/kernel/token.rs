@@ -93,7 +93,7 @@ impl Token {
     /// static CALLS: AtomicU32 = AtomicU32::new(0);
     /// trio::run(async {
     ///     let token = trio::lowlevel::current_token();
-    ///     let call = token.repeatable(|| drop(CALLS.fetch_add(1, Ordering::Relaxed)));
+    ///     let call = token.repeatable(|| { CALLS.fetch_add(1, Ordering::Relaxed); });
     ///     for _ in 0..10 {
     ///         call.run_sync_soon().unwrap();
     ///     }

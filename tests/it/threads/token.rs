@@ -16,6 +16,10 @@ use trio::testing::wait_all_tasks_blocked;
 
 use super::PATIENCE;
 
+fn count_one(count: &AtomicU32) {
+    count.fetch_add(1, Ordering::Relaxed);
+}
+
 /// Calls from a thread that is not trio's, and gives what that gives.
 async fn in_foreign_thread<T: Send + 'static>(f: impl FnOnce(Token) -> T + Send + 'static) -> T {
     let token = current_token();
@@ -87,7 +91,7 @@ fn an_async_function_that_the_run_did_not_finish() {
 async fn a_call_is_made_soon_and_once() {
     let calls = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&calls);
-    current_token().run_sync_soon(move || drop(count.fetch_add(1, Ordering::Relaxed))).unwrap();
+    current_token().run_sync_soon(move || count_one(&count)).unwrap();
     assert_eq!(calls.load(Ordering::Relaxed), 0);
     wait_all_tasks_blocked(Duration::ZERO).await;
     assert_eq!(calls.load(Ordering::Relaxed), 1);
@@ -122,7 +126,7 @@ fn a_repeatable_call_that_waits_already_is_not_made_twice() {
     let calls = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&calls);
     let call = trio::run(async {
-        let call = current_token().repeatable(move || drop(count.fetch_add(1, Ordering::Relaxed)));
+        let call = current_token().repeatable(move || count_one(&count));
         for _ in 0..100 {
             call.run_sync_soon().unwrap();
         }
@@ -226,7 +230,7 @@ fn a_thread_that_calls_without_end_is_told_when_the_run_has_ended() {
         let thread = thread::spawn(move || {
             loop {
                 let counter = Arc::clone(&counter);
-                let call = move || drop(counter.fetch_add(1, Ordering::Relaxed));
+                let call = move || count_one(&counter);
                 if let Err(error) = token.run_sync_soon(call) {
                     return error;
                 }
