@@ -7,6 +7,7 @@ mod channel_lock_event;
 mod checkpoint;
 mod clock;
 mod completion;
+mod ctrl_c;
 mod deadline;
 mod for_each;
 mod instruments;
