@@ -3,18 +3,24 @@
 //! Threads are kept for a while after their call, since starting one costs more than most calls: the one that became
 //! idle last is the first to be used again (its stack is still warm), and one that has been idle for ten seconds ends.
 //! There is no limit here on how many there are: that is a policy, for those above.
+//!
+//! Waking a thread costs more than a short call, too. So while one is on its way to the queue, no other is woken: it
+//! takes a job, and wakes the next thread, if there is more to do, before it begins. A job waits only for threads to
+//! wake up, never for another job.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 /// What a worker does: a call, which gives what is to be done with its result once the worker can be used again.
 pub(super) type Job = Box<dyn FnOnce() -> Deliver + Send>;
+/// Short: other jobs may wait for its end.
 pub(super) type Deliver = Box<dyn FnOnce()>;
 
 /// The life of a worker.
@@ -24,25 +30,35 @@ type Life = Box<dyn FnOnce() + Send>;
 pub(super) static CACHE: Cache = Cache::new(Duration::from_secs(10), start_thread);
 
 pub(super) struct Cache {
-    /// The one that became idle last is the last.
-    idle: Mutex<Vec<Arc<Worker>>>,
+    state: Mutex<State>,
     /// How long a worker stays idle before it ends.
     linger: Duration,
     /// How a thread with this name is started.
     start: fn(String, Life) -> io::Result<()>,
-    threads: AtomicUsize,
-    started: AtomicU64,
-    calls: AtomicU64,
+}
+
+/// Invariants: there are no more jobs in the queue than workers that are idle or on their way to it; and while there are
+/// some, a worker is on its way.
+struct State {
+    queue: VecDeque<Job>,
+    /// The one that became idle last is the last.
+    idle: Vec<Arc<Worker>>,
+    /// How many workers will look at the queue before they do anything else.
+    coming: usize,
+    threads: usize,
+    started: u64,
+    calls: u64,
 }
 
 fn start_thread(name: String, life: Life) -> io::Result<()> {
     thread::Builder::new().name(name).spawn(life).map(drop)
 }
 
-/// How a worker gets its next job.
+/// How an idle worker is woken.
 #[derive(Default)]
 struct Worker {
-    job: Mutex<Option<Job>>,
+    /// It is not idle any more, but on its way to the queue.
+    called: AtomicBool,
     comes: Condvar,
 }
 
@@ -51,107 +67,128 @@ struct Alive<'a>(&'a Cache);
 
 impl Drop for Alive<'_> {
     fn drop(&mut self) {
-        self.0.threads.fetch_sub(1, Ordering::Relaxed);
+        self.0.lock().threads -= 1;
+    }
+}
+
+impl State {
+    /// Takes an idle worker to be woken, if there is something to do and nobody is on the way.
+    fn call_one(&mut self) -> Option<Arc<Worker>> {
+        if self.coming > 0 || self.queue.is_empty() {
+            return None;
+        }
+        let worker = self.idle.pop()?;
+        self.coming += 1;
+        worker.called.store(true, Ordering::Relaxed);
+        Some(worker)
+    }
+}
+
+/// Lets go of the state, then wakes the worker that was called.
+fn wake(state: MutexGuard<'_, State>, called: Option<Arc<Worker>>) {
+    drop(state);
+    if let Some(worker) = called {
+        worker.comes.notify_one();
     }
 }
 
 impl Cache {
     pub(super) const fn new(linger: Duration, start: fn(String, Life) -> io::Result<()>) -> Self {
-        Self {
-            idle: Mutex::new(Vec::new()),
-            linger,
-            start,
-            threads: AtomicUsize::new(0),
-            started: AtomicU64::new(0),
-            calls: AtomicU64::new(0),
-        }
+        let state = State { queue: VecDeque::new(), idle: Vec::new(), coming: 0, threads: 0, started: 0, calls: 0 };
+        Self { state: Mutex::new(state), linger, start }
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Arc<Worker>>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives a job to an idle worker, or to a new one.
+    /// Gives a job to a worker that is idle or about to be, or to a new one.
     pub(super) fn run(&'static self, job: Job) -> io::Result<()> {
-        let idle = self.idle().pop();
-        match idle {
-            Some(worker) => worker.give(job),
-            None => self.hire(job)?,
+        let mut state = self.lock();
+        if state.queue.len() >= state.idle.len() + state.coming {
+            drop(state);
+            return self.hire(job);
         }
-        self.calls.fetch_add(1, Ordering::Relaxed);
+        state.calls += 1;
+        state.queue.push_back(job);
+        let called = state.call_one();
+        wake(state, called);
         Ok(())
     }
 
     #[cold]
     fn hire(&'static self, job: Job) -> io::Result<()> {
-        let number = self.started.load(Ordering::Relaxed);
-        let worker = Arc::new(Worker { job: Mutex::new(Some(job)), comes: Condvar::new() });
-        self.threads.fetch_add(1, Ordering::Relaxed);
+        let mut state = self.lock();
+        state.threads += 1;
+        let number = state.started;
+        state.started += 1;
+        drop(state);
         let alive = Alive(self);
-        (self.start)(
-            format!("trio thread {number}"),
-            Box::new(move || {
-                let _alive = alive;
-                self.work(&worker);
-            }),
-        )?;
-        self.started.fetch_add(1, Ordering::Relaxed);
-        Ok(())
+        let life = move || {
+            let _alive = alive;
+            self.work(job);
+        };
+        let started = (self.start)(format!("trio thread {number}"), Box::new(life));
+        let mut state = self.lock();
+        match started {
+            Ok(()) => state.calls += 1,
+            Err(_) => state.started -= 1,
+        }
+        started
     }
 
     /// The life of a worker.
-    fn work(&self, worker: &Arc<Worker>) {
-        while let Some(job) = self.next_job(worker) {
+    fn work(&self, first: Job) {
+        let worker = Arc::new(Worker::default());
+        let mut next = Some(first);
+        while let Some(job) = next {
             let deliver = job();
-            self.idle().push(Arc::clone(worker));
+            // Before the delivery, so that whoever gets the result finds a worker for the next job.
+            self.lock().coming += 1;
             if let Err(panic) = catch_unwind(AssertUnwindSafe(deliver)) {
-                // The destructor of a result that nobody wanted panicked. The message has been printed; the payload is
-                // leaked, since its own destructor might do the same, and this thread must live: it has been promised.
+                // The message has been printed; the payload is leaked, since its destructor might panic as well, and this
+                // thread must live: it has been promised.
                 mem::forget(panic);
             }
+            next = self.next_job(&worker);
         }
     }
 
-    /// Waits for a job; `None` if none has come for so long that the worker has left the cache.
+    /// Takes a job from the queue, to which this worker is on its way; `None` if none has come for so long that it may end.
     fn next_job(&self, worker: &Arc<Worker>) -> Option<Job> {
-        let (mut job, timeout) = worker
-            .comes
-            .wait_timeout_while(worker.job(), self.linger, |job| job.is_none())
-            .unwrap_or_else(PoisonError::into_inner);
-        if job.is_none() && timeout.timed_out() {
-            // Not while the job is locked: whoever gives a job locks the other way round.
-            drop(job);
-            let mut idle = self.idle();
-            if let Some(place) = idle.iter().position(|other| Arc::ptr_eq(other, worker)) {
-                idle.remove(place);
+        let mut state = self.lock();
+        loop {
+            state.coming -= 1;
+            if let Some(job) = state.queue.pop_front() {
+                let called = state.call_one();
+                wake(state, called);
+                return Some(job);
+            }
+            worker.called.store(false, Ordering::Relaxed);
+            state.idle.push(Arc::clone(worker));
+            let idle = |_: &mut State| !worker.called.load(Ordering::Relaxed);
+            let waited = worker.comes.wait_timeout_while(state, self.linger, idle);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if worker.called.load(Ordering::Relaxed) {
+                continue;
+            }
+            state.idle.retain(|other| !Arc::ptr_eq(other, worker));
+            if state.queue.is_empty() {
                 return None;
             }
-            drop(idle);
-            // Somebody took it out of the cache just now, and is about to give it a job.
-            job = worker.comes.wait_while(worker.job(), |job| job.is_none()).unwrap_or_else(PoisonError::into_inner);
+            // It has been promised to somebody.
+            state.coming += 1;
         }
-        job.take()
     }
 
     pub(super) fn statistics(&self) -> PoolStatistics {
-        let idle_threads = self.idle().len();
+        let state = self.lock();
         PoolStatistics {
-            threads: self.threads.load(Ordering::Relaxed).max(idle_threads),
-            idle_threads,
-            threads_started: self.started.load(Ordering::Relaxed),
-            calls: self.calls.load(Ordering::Relaxed),
+            threads: state.threads,
+            idle_threads: state.idle.len(),
+            threads_started: state.started,
+            calls: state.calls,
         }
-    }
-}
-
-impl Worker {
-    fn job(&self) -> MutexGuard<'_, Option<Job>> {
-        self.job.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn give(&self, job: Job) {
-        *self.job() = Some(job);
-        self.comes.notify_one();
     }
 }
 
@@ -291,6 +328,30 @@ mod tests {
         assert_eq!(receiver.recv_timeout(PATIENCE).unwrap(), first);
         // Given to it while it may still be busy with the panic.
         assert_eq!(run_on(cache), first);
+    }
+
+    #[test]
+    fn no_job_waits_for_another() {
+        let cache = leak(PATIENCE);
+        for _ in 0..50 {
+            // Each can end only when all have begun.
+            let meet = Arc::new(std::sync::Barrier::new(8));
+            let (sender, receiver) = channel();
+            for _ in 0..8 {
+                let (meet, sender) = (Arc::clone(&meet), sender.clone());
+                cache
+                    .run(Box::new(move || {
+                        meet.wait();
+                        Box::new(move || sender.send(()).unwrap())
+                    }))
+                    .unwrap();
+            }
+            for _ in 0..8 {
+                receiver.recv_timeout(PATIENCE).unwrap();
+            }
+        }
+        assert_eq!(cache.statistics().threads_started, cache.statistics().threads as u64);
+        assert!(cache.statistics().threads_started <= 16);
     }
 
     #[test]

@@ -183,7 +183,7 @@ impl<L: ThreadLimiter> Call<L> {
                 let _entered = Entered::new(Arc::clone(&shared.link));
                 catch_unwind(AssertUnwindSafe(f))
             };
-            Box::new(move || shared.put(result))
+            Box::new(move || shared.put(result, cache))
         }))?;
         wait.started(token);
         Ok(wait.await)
@@ -203,7 +203,7 @@ impl<L: fmt::Debug> fmt::Debug for Call<L> {
 /// Calls a function on a worker thread, without waiting for it: Trio's `start_thread_soon`.
 ///
 /// `deliver` gets what the function returned, or its panic, on the same thread. That counts as idle already then, so
-/// `deliver` should not block. For those who write something like [`run_sync`] themselves: no task waits, no limiter is
+/// `deliver` must not block: other calls may wait for it. For those who write something like [`run_sync`] themselves: no task waits, no limiter is
 /// asked, and it works outside a run as well. A panic of `deliver` is printed, and has no other effect.
 ///
 /// # Errors

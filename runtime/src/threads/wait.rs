@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::thread;
 
+use super::cache::Cache;
 use super::calls::{Calls, Lent, give_back};
 use super::link::{Answering, HostWaker, Link, Message, News};
 use crate::kernel::attempt::{Attempt, attempt};
@@ -22,24 +23,32 @@ pub(super) struct Shared<T> {
     result: Mutex<Option<thread::Result<T>>>,
 }
 
-impl<T: 'static> Shared<T> {
+impl<T> Shared<T> {
     fn result(&self) -> std::sync::MutexGuard<'_, Option<thread::Result<T>>> {
         self.result.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
+impl<T: Send + 'static> Shared<T> {
     /// Leaves the result for the task; called on the thread, at the end of all.
-    pub(super) fn put(&self, result: thread::Result<T>) {
+    pub(super) fn put(&self, result: thread::Result<T>, cache: &'static Cache) {
         *self.result() = Some(result);
         if self.link.answer() {
             return;
         }
-        // Nobody wants it any more. Its destructor is foreign code, which must not keep the others from their turn.
-        let unwanted = self.result().take();
-        let dropped = catch_unwind(AssertUnwindSafe(|| drop(unwanted)));
         let number = self.link.number;
         // If the run has ended, so has its limiter.
         let _ = self.link.address.call(move || give_back(number));
-        dropped.unwrap_or_else(|panic| resume_unwind(panic));
+        // Nobody wants it any more. Its destructor is foreign code that may take its time: a job of its own. If there is
+        // no thread for that, it is dropped here, with the job.
+        let unwanted = self.result().take();
+        let _ = cache.run(Box::new(move || {
+            // The message of a panic has been printed, and nobody else is to know.
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(unwanted))) {
+                mem::forget(panic);
+            }
+            Box::new(|| ())
+        }));
     }
 }
 
