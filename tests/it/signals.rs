@@ -14,9 +14,14 @@ use trio::testing::{assert_checkpoints, wait_all_tasks_blocked};
 use trio::{from_thread, open_signal_receiver, to_thread};
 
 /// Signals are the process's: tests that raise some must not run at the same time.
-fn alone() -> MutexGuard<'static, ()> {
+fn alone() -> Alone {
     static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    Alone { _guard: ALONE.lock().unwrap_or_else(PoisonError::into_inner) }
+}
+
+/// Held by a whole test, which has a thread of its own.
+struct Alone {
+    _guard: MutexGuard<'static, ()>,
 }
 
 /// Which of the programs below a child process is to be.
@@ -82,7 +87,7 @@ async fn ctrl_c_received() {
 
 #[trio::main]
 async fn reason() {
-    let stop = trio::nursery! { |n|
+    trio::nursery! { |n|
         n.named("asks").start_soon(async {
             to_thread::run_sync(|| {
                 while from_thread::check_cancelled().is_ok() {
@@ -97,8 +102,7 @@ async fn reason() {
         });
         n.start_soon(async { loop { trio::checkpoint().await; } });
         n.start_soon(async { trio::sleep(Duration::from_millis(5)).await; raise(SIGINT).unwrap(); });
-    };
-    stop
+    }
 }
 
 /// SIGINT when main is about to return, when it has, and while it is shielded: all end with 130.
@@ -200,7 +204,7 @@ async fn a_cancelled_wait_loses_nothing() {
     assert!(trio::move_on_after(Duration::ZERO, signals.receive()).await.is_none());
     // Nor one that foreign code drops when the signal is there.
     let mut wait = Box::pin(signals.receive());
-    std::future::poll_fn(|context| std::task::Poll::Ready(assert!(wait.as_mut().poll(context).is_pending()))).await;
+    assert!(std::future::poll_fn(|context| std::task::Poll::Ready(wait.as_mut().poll(context).is_pending())).await);
     drop(wait);
     assert_eq!(signals.receive().await.unwrap(), SIGUSR1);
 }

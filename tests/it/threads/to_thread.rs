@@ -173,7 +173,7 @@ async fn an_answer_that_came_before_the_cancellation_is_not_lost() {
             let call = to_thread::Call::new().abandonable();
             let value = &value;
             n.start_soon(async move {
-                scope.run(async { value.set(Some(call.run_sync(move || gate.pass()).await)) }).await;
+                scope.run(async { value.set(Some(call.run_sync(move || { gate.pass(); 7 }).await)) }).await;
             });
             while active_thread_count() == 0 {
                 trio::checkpoint().await;
@@ -198,10 +198,10 @@ async fn a_call_that_foreign_code_drops_leaves_the_thread_to_itself() {
         gate.pass();
         told.send(from_thread::check_cancelled().map_err(|error| error.reason().is_some())).unwrap();
     }));
-    std::future::poll_fn(|context| Poll::Ready(assert!(call.as_mut().poll(context).is_pending()))).await;
+    assert!(std::future::poll_fn(|context| Poll::Ready(call.as_mut().poll(context).is_pending())).await);
     while active_thread_count() == 0 {
         trio::checkpoint().await;
-        std::future::poll_fn(|context| Poll::Ready(assert!(call.as_mut().poll(context).is_pending()))).await;
+        assert!(std::future::poll_fn(|context| Poll::Ready(call.as_mut().poll(context).is_pending())).await);
     }
     assert_eq!(to_thread::current_default_thread_limiter().borrowed_tokens(), 1);
     drop(call);
