@@ -109,6 +109,8 @@
 //!   [`AsyncValue`], [`open_memory_channel`], [`safe_channel`], [`TaskLocal`]
 //! * several futures at once: [`join`], [`race`], [`wait_all`], [`wait_any`], [`for_each_concurrent`]
 //! * network: [`net`], [`open_tcp_stream`], [`open_tcp_listeners`], [`serve_tcp`], [`SendStream`], [`ReceiveStream`], [`BufferedReceiveStream`]
+//! * threads: [`to_thread`], [`from_thread`]
+//! * signals: [`open_signal_receiver`], [`signals`]
 //! * for your own primitives: [`ParkingLot`], [`lowlevel`]
 //!
 //! # Features
@@ -136,6 +138,7 @@ pub mod lowlevel;
 mod macros;
 pub mod net;
 mod rate_limiter;
+pub mod signals;
 mod stream;
 mod sync;
 pub mod testing;
@@ -176,16 +179,18 @@ pub use net::happy::open_tcp_stream;
 pub use net::listeners::open_tcp_listeners;
 pub use net::serve::{serve_listeners, serve_tcp};
 pub use rate_limiter::RateLimiter;
+pub use signals::{SignalReceiver, open_signal_receiver};
 pub use stream::{
     AsyncResource, ByteStream, HalfCloseableStream, Listener, ReceiveStream, SendStream, SplitStream, StapledStream,
 };
 pub use sync::{
     AsyncValue, AsyncValueStatistics, Barrier, BarrierStatistics, Borrower, BrokenResourceError, CapacityLimiter,
     CapacityLimiterStatistics, CapacityToken, Condition, ConditionStatistics, Event, EventStatistics, Lock, LockGuard,
-    LockStatistics, LotBreaker, ParkingLot, ParkingLotStatistics, ReleasedTooOftenError, RwLock, RwLockReadGuard,
-    RwLockStatistics, RwLockWriteGuard, Semaphore, SemaphorePermit, SemaphoreStatistics, StrictFifoLock, Transitions,
-    WouldBlock, join, race, wait_all, wait_any,
+    LockStatistics, LotBreaker, OwnedCapacityToken, ParkingLot, ParkingLotStatistics, ReleasedTooOftenError, RwLock,
+    RwLockReadGuard, RwLockStatistics, RwLockWriteGuard, Semaphore, SemaphorePermit, SemaphoreStatistics,
+    StrictFifoLock, Transitions, WouldBlock, join, race, wait_all, wait_any,
 };
+pub use threads::{from_thread, to_thread};
 /// ```no_run
 /// #[trio::main]
 /// async fn main() -> trio::Result {

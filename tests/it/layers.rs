@@ -37,6 +37,7 @@ const MODULES: &[(&str, Layer)] = &[
     ("stream", Layer::Resources),
     ("buffered", Layer::Resources),
     ("threads", Layer::Resources),
+    ("signals", Layer::Resources),
     ("net", Layer::Resources),
     ("testing", Layer::Tools),
     // What `#[trio::main]` and `#[trio::test]` run.

@@ -54,9 +54,22 @@ impl Drop for Counted {
 /// });
 /// ```
 pub struct Token {
+    address: Address,
+    counted: Counted,
+}
+
+/// A run's address without the promise that something will come: what the run itself keeps count of.
+#[derive(Clone, Copy)]
+pub(crate) struct Address {
     inbox: &'static Inbox,
     run: u64,
-    counted: Counted,
+}
+
+impl Address {
+    /// Has `call` called on the run's thread, unless the run has ended. See [`Token::run_sync_soon`].
+    pub(crate) fn call(self, call: impl FnOnce() + Send + 'static) -> Result<(), RunFinishedError> {
+        self.inbox.call(self.run, Box::new(call)).map_err(|_| RunFinishedError)
+    }
 }
 
 impl Token {
@@ -70,7 +83,7 @@ impl Token {
     ///
     /// [`RunFinishedError`] if the run has ended.
     pub fn run_sync_soon(&self, call: impl FnOnce() + Send + 'static) -> Result<(), RunFinishedError> {
-        self.inbox.call(self.run, Box::new(call)).map_err(|_| RunFinishedError)?;
+        self.address.call(call)?;
         self.look_soon();
         Ok(())
     }
@@ -109,7 +122,7 @@ impl Token {
         key: impl Hash + Eq + Send + 'static,
         call: impl FnOnce() + Send + 'static,
     ) -> Result<(), RunFinishedError> {
-        let queued = self.inbox.call_idempotent(self.run, Key::new(key), Box::new(call));
+        let queued = self.address.inbox.call_idempotent(self.address.run, Key::new(key), Box::new(call));
         queued.map_err(|_| RunFinishedError)?;
         self.look_soon();
         Ok(())
@@ -118,23 +131,36 @@ impl Token {
     /// On the run's own thread, the next pass begins with the calls.
     fn look_soon(&self) {
         context::try_with(|run| {
-            if run.opened.run == self.run {
+            if run.opened.run == self.address.run {
                 run.look_soon();
             }
         });
     }
+
+    pub(crate) fn address(&self) -> Address {
+        self.address
+    }
 }
+
+/// Two tokens are equal if they are of the same run.
+impl PartialEq for Token {
+    fn eq(&self, other: &Self) -> bool {
+        self.address.run == other.address.run
+    }
+}
+
+impl Eq for Token {}
 
 impl Clone for Token {
     fn clone(&self) -> Self {
         self.counted.0.fetch_add(1, Ordering::Relaxed);
-        Self { inbox: self.inbox, run: self.run, counted: Counted(Arc::clone(&self.counted.0)) }
+        Self { address: self.address, counted: Counted(Arc::clone(&self.counted.0)) }
     }
 }
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token").field("run", &self.run).finish_non_exhaustive()
+        f.debug_struct("Token").field("run", &self.address.run).finish_non_exhaustive()
     }
 }
 
@@ -152,7 +178,11 @@ impl std::error::Error for RunFinishedError {}
 
 impl Run {
     pub(crate) fn token(&self) -> Token {
-        Token { inbox: self.opened.inbox, run: self.opened.run, counted: self.outstanding.count() }
+        Token { address: self.address(), counted: self.outstanding.count() }
+    }
+
+    pub(crate) fn address(&self) -> Address {
+        Address { inbox: self.opened.inbox, run: self.opened.run }
     }
 }
 

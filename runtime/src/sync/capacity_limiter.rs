@@ -154,9 +154,30 @@ impl CapacityLimiter {
     /// });
     /// ```
     pub async fn acquire_on_behalf_of(&self, borrower: Borrower) -> CapacityToken<'_> {
-        self.assert_has_none(&borrower);
-        Operation::new(Acquire { limiter: self, borrower: &borrower }, borrower.clone()).await;
+        self.take_on_behalf_of(&borrower).await;
         CapacityToken { limiter: self, borrower }
+    }
+
+    /// As [`acquire_on_behalf_of`](Self::acquire_on_behalf_of), with a token that keeps the limiter alive instead of
+    /// borrowing it: for what may outlive the function that has the limiter.
+    ///
+    /// # Panics
+    ///
+    /// If the borrower has a token of this limiter or waits for one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use trio::{Borrower, CapacityLimiter};
+    /// trio::run(async {
+    ///     let token = Rc::new(CapacityLimiter::new(1)).acquire_owned(Borrower::current_task()).await;
+    ///     assert_eq!(token.limiter().available_tokens(), 0);
+    /// });
+    /// ```
+    pub async fn acquire_owned(self: &Rc<Self>, borrower: Borrower) -> OwnedCapacityToken {
+        self.take_on_behalf_of(&borrower).await;
+        OwnedCapacityToken { limiter: Rc::clone(self), borrower }
     }
 
     /// Takes a token for a borrower if there is one. Not a checkpoint.
@@ -202,6 +223,12 @@ impl CapacityLimiter {
             borrowers: holding.into_iter().map(|(_, borrower)| borrower).collect(),
             tasks_waiting: self.waiters.len(),
         }
+    }
+
+    /// Takes a token for a borrower, who has to [give it back](Self::take_back).
+    async fn take_on_behalf_of(&self, borrower: &Borrower) {
+        self.assert_has_none(borrower);
+        Operation::new(Acquire { limiter: self, borrower }, borrower.clone()).await;
     }
 
     #[track_caller]
@@ -297,6 +324,32 @@ impl CapacityToken<'_> {
 }
 
 impl Drop for CapacityToken<'_> {
+    fn drop(&mut self) {
+        self.limiter.take_back(&self.borrower);
+    }
+}
+
+/// One of a [`CapacityLimiter`]'s tokens that keeps the limiter alive; goes back when dropped.
+#[derive(Debug)]
+#[must_use = "a token that is dropped at once goes back at once: bind it"]
+pub struct OwnedCapacityToken {
+    limiter: Rc<CapacityLimiter>,
+    borrower: Borrower,
+}
+
+impl OwnedCapacityToken {
+    /// Who has it.
+    pub const fn borrower(&self) -> &Borrower {
+        &self.borrower
+    }
+
+    /// Whose it is.
+    pub const fn limiter(&self) -> &Rc<CapacityLimiter> {
+        &self.limiter
+    }
+}
+
+impl Drop for OwnedCapacityToken {
     fn drop(&mut self) {
         self.limiter.take_back(&self.borrower);
     }
