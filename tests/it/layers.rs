@@ -37,6 +37,8 @@ const MODULES: &[(&str, Layer)] = &[
     ("buffered", Layer::Resources),
     ("threads", Layer::Resources),
     ("net", Layer::Resources),
+    ("fd_stream", Layer::Resources),
+    ("process", Layer::Resources),
     ("testing", Layer::Tools),
     // What `#[trio::main]` and `#[trio::test]` run.
     ("attributes", Layer::Tools),
@@ -213,6 +215,8 @@ fn complaints(file: &str, source: &str) -> Vec<String> {
         ("macros", Layer::Primitives),
         ("sync", Layer::Primitives),
         ("net", Layer::Resources),
+        ("fd_stream", Layer::Resources),
+        ("process", Layer::Resources),
         ("testing", Layer::Tools),
         ("lib", Layer::Facade),
     ];
