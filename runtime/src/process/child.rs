@@ -1,4 +1,5 @@
 //! A child process: waiting for it, and sending it signals.
+#![forbid(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
 use std::fmt;

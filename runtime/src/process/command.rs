@@ -1,9 +1,11 @@
 //! What to run, and how.
+#![forbid(unsafe_code)]
 
 use std::ffi::OsStr;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::pin::Pin;
 use std::process::{Command as StdCommand, Stdio as StdStdio};
@@ -12,6 +14,7 @@ use std::rc::Rc;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::child::{Process, ProcessHandle};
+use super::pty::{Terminal, lead_session};
 use super::stdio::Stdio;
 use crate::kernel::group::BoxError;
 
@@ -32,6 +35,8 @@ pub struct Command {
     pub(super) capture_stderr: bool,
     pub(super) check: bool,
     pub(super) deliver_cancel: Option<DeliverCancel>,
+    terminal: Option<Terminal>,
+    leads_session: bool,
     use_pidfd: bool,
 }
 
@@ -48,6 +53,8 @@ impl Command {
             capture_stderr: false,
             check: true,
             deliver_cancel: None,
+            terminal: None,
+            leads_session: false,
             use_pidfd: true,
         }
     }
@@ -120,6 +127,14 @@ impl Command {
         self
     }
 
+    /// Connects the three standard streams with a pseudo-terminal, and makes it the controlling terminal of a session that
+    /// the child begins. It is for the next child only, since ours must be closed when that has it, or its end would not be
+    /// seen; another child of this command needs another terminal.
+    pub fn terminal(&mut self, terminal: Terminal) -> &mut Self {
+        self.terminal = Some(terminal);
+        self
+    }
+
     /// What [`run_process`](super::run_process) sends to the child's standard input, before the end. A child that does not
     /// read it all is no error.
     pub fn input(&mut self, input: impl Into<Vec<u8>>) -> &mut Self {
@@ -174,6 +189,9 @@ impl Command {
 
     /// Starts the child.
     pub(super) fn spawn(&mut self, streams: &Streams) -> io::Result<Process> {
+        if let Some(terminal) = self.terminal.take() {
+            return self.spawn_at(terminal);
+        }
         self.std.stdin(streams.stdin.connect(None)?);
         // One pipe for two streams has to be made by hand.
         let shared = streams.stdout.is_piped() && streams.stderr.is_stdout();
@@ -186,6 +204,19 @@ impl Command {
             self.std.stdout(streams.stdout.connect(None)?).stderr(stderr);
             None
         };
+        self.start(output)
+    }
+
+    fn spawn_at(&mut self, terminal: Terminal) -> io::Result<Process> {
+        if !std::mem::replace(&mut self.leads_session, true) {
+            lead_session(&mut self.std);
+        }
+        let terminal = Stdio::from(terminal);
+        self.std.stdin(terminal.connect(None)?).stdout(terminal.connect(None)?).stderr(terminal.connect(None)?);
+        self.start(None)
+    }
+
+    fn start(&mut self, output: Option<OwnedFd>) -> io::Result<Process> {
         let child = self.std.spawn();
         // What was given to the child must not stay open here, or its pipes would never end.
         self.std.stdin(StdStdio::null()).stdout(StdStdio::null()).stderr(StdStdio::null());

@@ -1,4 +1,5 @@
 //! What can go wrong with a child process.
+#![forbid(unsafe_code)]
 
 use std::error::Error;
 use std::fmt;

@@ -1,4 +1,5 @@
 //! How a run learns that a child has exited: a descriptor that becomes readable.
+#![forbid(unsafe_code)]
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -2,7 +2,7 @@
 //!
 //! [`run_process`] runs a program to its end, as part of the task that calls it: when it returns, or is cancelled, the
 //! child has exited and left nothing. [`supervise`] is the same in the background of a nursery. [`open_process`] only
-//! starts a program.
+//! starts a program. [`open_pty`] is for programs that want a terminal.
 //!
 //! ```
 //! use trio::process::{Command, run_process};
@@ -13,18 +13,20 @@
 //! })
 //! .unwrap();
 //! ```
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod child;
 mod command;
 mod error;
 mod exit;
+mod pty;
 mod stdio;
 mod supervision;
 
 pub use child::{Process, ProcessHandle};
 pub use command::Command;
 pub use error::{CalledProcessError, ProcessError};
+pub use pty::{Pty, Terminal, open_pty};
 pub use stdio::Stdio;
 pub use supervision::{run_process, supervise};
 

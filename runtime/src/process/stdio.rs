@@ -1,4 +1,5 @@
 //! What a child's standard streams are connected with.
+#![forbid(unsafe_code)]
 
 use std::fmt;
 use std::io;

@@ -1,4 +1,5 @@
 //! A child that ends with the code that started it.
+#![forbid(unsafe_code)]
 
 use std::borrow::BorrowMut;
 use std::cell::RefCell;

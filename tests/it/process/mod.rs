@@ -2,6 +2,7 @@
 
 mod basics;
 mod many;
+mod pty;
 mod supervised;
 
 use std::time::Duration;
