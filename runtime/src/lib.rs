@@ -130,6 +130,7 @@ extern crate self as trio;
 mod attributes;
 mod buffered;
 mod channel;
+mod fd_stream;
 mod for_each;
 mod interval;
 mod kernel;
@@ -137,6 +138,7 @@ mod limited;
 pub mod lowlevel;
 mod macros;
 pub mod net;
+pub mod process;
 mod rate_limiter;
 pub mod signals;
 mod stream;
@@ -153,6 +155,7 @@ pub use channel::{
     EndOfChannel, MemoryChannelStatistics, MemoryReceiver, MemorySender, SendError, TryReceiveError, TrySendError,
     Yielder, open_memory_channel, safe_channel,
 };
+pub use fd_stream::FdStream;
 pub use for_each::for_each_concurrent;
 pub use interval::{Interval, MissedTicks, interval};
 pub use kernel::builder::{Builder, CtrlC, run};

@@ -39,6 +39,8 @@ const MODULES: &[(&str, Layer)] = &[
     ("threads", Layer::Resources),
     ("signals", Layer::Resources),
     ("net", Layer::Resources),
+    ("fd_stream", Layer::Resources),
+    ("process", Layer::Resources),
     ("testing", Layer::Tools),
     // What `#[trio::main]` and `#[trio::test]` run.
     ("attributes", Layer::Tools),
@@ -215,6 +217,8 @@ fn complaints(file: &str, source: &str) -> Vec<String> {
         ("macros", Layer::Primitives),
         ("sync", Layer::Primitives),
         ("net", Layer::Resources),
+        ("fd_stream", Layer::Resources),
+        ("process", Layer::Resources),
         ("testing", Layer::Tools),
         ("lib", Layer::Facade),
     ];
