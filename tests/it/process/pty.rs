@@ -29,8 +29,8 @@ async fn a_child_has_a_terminal_of_this_size() {
         until(&mut pty, "30 100").await;
         pty.resize(40, 120).unwrap();
         pty.send_all(b"hello\n").await.unwrap();
-        until(&mut pty, "got hello").await;
-        until(&mut pty, "40 120\r\n").await;
+        let seen = until(&mut pty, "40 120\r\n").await;
+        assert!(seen.contains("got hello"), "{seen:?}");
         assert_eq!(pty.receive_some(&mut [0; 10]).await.unwrap(), 0, "the end");
         assert!(child.wait().await.unwrap().success());
     })
