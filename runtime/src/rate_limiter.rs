@@ -82,6 +82,21 @@ impl RateLimiter {
         may
     }
 
+    /// A snapshot of the limiter. Not a checkpoint.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let limiter = trio::RateLimiter::new(Duration::from_secs(1), 1);
+    /// assert_eq!(limiter.statistics().tasks_waiting, 0);
+    /// ```
+    pub fn statistics(&self) -> RateLimiterStatistics {
+        // Whose turn it is waits for the clock, and the others for their turns.
+        let turn = self.turn.statistics();
+        RateLimiterStatistics { tasks_waiting: usize::from(turn.locked) + turn.tasks_waiting }
+    }
+
     fn pass(&self, now: Instant) {
         let due = self.due.get().map_or(now, |due| due.max(now));
         self.due.set(Some(due + self.period));
@@ -96,4 +111,12 @@ impl fmt::Debug for RateLimiter {
             .field("waited_for", &self.turn.is_locked())
             .finish_non_exhaustive()
     }
+}
+
+/// A snapshot of a [`RateLimiter`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RateLimiterStatistics {
+    /// How many tasks wait.
+    pub tasks_waiting: usize,
 }
