@@ -72,6 +72,17 @@ impl RateLimiter {
     /// # Panics
     ///
     /// Outside a run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// trio::run(async {
+    ///     let limiter = trio::RateLimiter::new(Duration::from_secs(3600), 2);
+    ///     assert!(limiter.try_acquire() && limiter.try_acquire());
+    ///     assert!(!limiter.try_acquire());
+    /// });
+    /// ```
     pub fn try_acquire(&self) -> bool {
         let Ok(_turn) = self.turn.try_lock() else { return false };
         let now = current_time();

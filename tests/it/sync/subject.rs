@@ -181,7 +181,7 @@ impl Subject for Event {
     }
 
     async fn wait(&self) {
-        Event::wait(self).await;
+        Self::wait(self).await;
     }
 
     fn assert_statistics(&self, shut: bool, waiting: usize) {
