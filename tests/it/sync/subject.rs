@@ -40,6 +40,11 @@ pub(super) trait Subject {
 
     /// Checks all that the primitive tells of itself against whether somebody holds it shut, and how many wait.
     fn assert_statistics(&self, shut: bool, waiting: usize);
+
+    /// Checks that nobody waits and nobody is inside.
+    fn assert_over(&self) {
+        self.assert_statistics(false, 0);
+    }
 }
 
 /// Makes subjects of gates: whoever is inside keeps the others waiting.
@@ -121,6 +126,11 @@ impl Subject for Read {
         let statistics = self.0.statistics();
         assert_eq!(statistics.written, shut);
         assert_eq!((statistics.tasks_waiting_write, statistics.tasks_waiting_read), (0, waiting));
+    }
+
+    fn assert_over(&self) {
+        self.assert_statistics(false, 0);
+        assert_eq!(self.0.statistics().readers, 0);
     }
 }
 
