@@ -181,7 +181,7 @@ pub use limited::{Limited, LimitedNamed};
 pub use net::happy::open_tcp_stream;
 pub use net::listeners::open_tcp_listeners;
 pub use net::serve::{serve_listeners, serve_tcp};
-pub use rate_limiter::RateLimiter;
+pub use rate_limiter::{RateLimiter, RateLimiterStatistics};
 pub use signals::{SignalReceiver, open_signal_receiver};
 pub use stream::{
     AsyncResource, ByteStream, HalfCloseableStream, Listener, ReceiveStream, SendStream, SplitStream, StapledStream,

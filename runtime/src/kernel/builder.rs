@@ -184,7 +184,8 @@ impl Builder {
         run.tell_before_run();
         let result = {
             let name: Cow<'static, str> = Cow::Borrowed(std::any::type_name::<F>());
-            let root = system::root(name, location, main, ctrl_c);
+            // From here on a pointer moves, not a future that may be large.
+            let root = system::root(name, location, Box::pin(main), ctrl_c);
             catch_unwind(AssertUnwindSafe(|| run.drive(root)))
         };
         // Every call that was accepted is made before the run returns.

@@ -70,6 +70,12 @@ impl CapacityLimiter {
     }
 
     /// How many tokens there are.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(trio::CapacityLimiter::new(3).total_tokens(), 3);
+    /// ```
     pub fn total_tokens(&self) -> usize {
         self.total.get()
     }
@@ -127,6 +133,17 @@ impl CapacityLimiter {
     /// # Panics
     ///
     /// As [`acquire`](Self::acquire).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// trio::run(async {
+    ///     let limiter = trio::CapacityLimiter::new(0);
+    ///     assert!(limiter.try_acquire().is_err());
+    ///     limiter.set_total_tokens(1);
+    ///     assert!(limiter.try_acquire().is_ok());
+    /// });
+    /// ```
     #[track_caller]
     pub fn try_acquire(&self) -> Result<CapacityToken<'_>, WouldBlock> {
         self.try_acquire_on_behalf_of(Borrower::current_task())
@@ -318,6 +335,16 @@ pub struct CapacityToken<'a> {
 
 impl CapacityToken<'_> {
     /// Who has it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use trio::{Borrower, CapacityLimiter};
+    /// let limiter = CapacityLimiter::new(1);
+    /// let token = limiter.try_acquire_on_behalf_of(Borrower::new("me")).unwrap();
+    /// assert_eq!(token.borrower().name(), "me");
+    /// # drop(token);
+    /// ```
     pub const fn borrower(&self) -> &Borrower {
         &self.borrower
     }
@@ -330,6 +357,24 @@ impl Drop for CapacityToken<'_> {
 }
 
 /// One of a [`CapacityLimiter`]'s tokens that keeps the limiter alive; goes back when dropped.
+///
+/// # Examples
+///
+/// ```
+/// use std::rc::Rc;
+/// use trio::{Borrower, CapacityLimiter, OwnedCapacityToken};
+/// /// A connection with its place among those that are allowed.
+/// struct Connection {
+///     place: OwnedCapacityToken,
+/// }
+/// trio::run(async {
+///     let limiter = Rc::new(CapacityLimiter::new(10));
+///     let connection = Connection { place: limiter.acquire_owned(Borrower::current_task()).await };
+///     assert_eq!(connection.place.limiter().borrowed_tokens(), 1);
+///     drop(connection);
+///     assert_eq!(limiter.borrowed_tokens(), 0);
+/// });
+/// ```
 #[derive(Debug)]
 #[must_use = "a token that is dropped at once goes back at once: bind it"]
 pub struct OwnedCapacityToken {
@@ -389,6 +434,15 @@ impl Borrower {
     /// # Panics
     ///
     /// Outside a run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// trio::run(async {
+    ///     let borrower = trio::Borrower::current_task();
+    ///     assert_eq!(borrower.task(), Some(trio::lowlevel::current_task()));
+    /// });
+    /// ```
     #[track_caller]
     pub fn current_task() -> Self {
         Self(Who::Task(Owner::current().expect("only a task can borrow for itself: this is no trio run")))
