@@ -11,6 +11,7 @@ mod ctrl_c;
 mod daemons;
 mod deadline;
 mod defer;
+mod examples;
 mod explore;
 mod fd_stream;
 mod for_each;
