@@ -13,6 +13,7 @@ mod deadline;
 mod defer;
 mod examples;
 mod explore;
+mod faults;
 mod fd_stream;
 mod for_each;
 mod instruments;
