@@ -181,6 +181,7 @@ pub use limited::{Limited, LimitedNamed};
 pub use net::happy::open_tcp_stream;
 pub use net::listeners::open_tcp_listeners;
 pub use net::serve::{serve_listeners, serve_tcp};
+pub use net::unix::open_unix_socket;
 pub use rate_limiter::RateLimiter;
 pub use signals::{SignalReceiver, open_signal_receiver};
 pub use stream::{

@@ -176,7 +176,7 @@ impl TcpListener {
 
 /// Whether `accept` failed because of the connection, which is gone then, and not because of the listener. The list is
 /// Trio's: what accept(2) says may be passed on from the network, and what firewalls give.
-fn concerns_one_connection(error: &io::Error) -> bool {
+pub(super) fn concerns_one_connection(error: &io::Error) -> bool {
     let Some(code) = error.raw_os_error() else { return false };
     #[cfg(any(target_os = "linux", target_os = "android"))]
     if matches!(code, libc::ENONET | libc::ENOSR) {

@@ -59,21 +59,24 @@
 #![forbid(unsafe_code)]
 
 mod address;
-mod halves;
+pub(crate) mod halves;
 pub(crate) mod happy;
 mod listener;
 pub(crate) mod listeners;
 mod resolve;
 pub(crate) mod seam;
 pub(crate) mod serve;
-mod socket;
+pub(crate) mod socket;
 mod stream;
+pub(crate) mod transport;
 mod udp;
+pub(crate) mod unix;
 
 pub use address::ToSocketAddrs;
-pub use halves::{TcpReceiveHalf, TcpSendHalf};
+pub use halves::{ReceiveHalf, SendHalf, TcpReceiveHalf, TcpSendHalf, UnixReceiveHalf, UnixSendHalf};
 pub use listener::TcpListener;
 pub use listeners::OpenTcpListeners;
 pub use serve::Serve;
 pub use stream::TcpStream;
 pub use udp::UdpSocket;
+pub use unix::{BindUnixListener, PeerCredentials, UnixDatagram, UnixListener, UnixStream};
