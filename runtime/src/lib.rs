@@ -117,6 +117,7 @@
 //!
 //! All off by default.
 //!
+//! * `idna`: names of hosts that are not ASCII, by IDNA 2008 (see [`net::getaddrinfo`](net::getaddrinfo()))
 //! * `stream`: [`MemoryReceiver`] is a `Stream` of the `futures` crates
 //! * `full`: all of them
 //!

@@ -56,13 +56,16 @@
 //!     Ok(())
 //! }
 //! ```
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod address;
+mod builder;
+mod foreign;
 pub(crate) mod halves;
 pub(crate) mod happy;
 mod listener;
 pub(crate) mod listeners;
+mod options;
 mod resolve;
 pub(crate) mod seam;
 pub(crate) mod serve;
@@ -73,9 +76,13 @@ mod udp;
 pub(crate) mod unix;
 
 pub use address::ToSocketAddrs;
+pub use builder::SocketOptions;
 pub use halves::{ReceiveHalf, SendHalf, TcpReceiveHalf, TcpSendHalf, UnixReceiveHalf, UnixSendHalf};
+pub use happy::OpenTcpStream;
 pub use listener::TcpListener;
 pub use listeners::OpenTcpListeners;
+pub use options::Keepalive;
+pub use resolve::{HostnameResolver, Lookup, NameInfo, getaddrinfo, getnameinfo, set_custom_hostname_resolver};
 pub use serve::Serve;
 pub use stream::TcpStream;
 pub use udp::UdpSocket;

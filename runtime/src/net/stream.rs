@@ -10,6 +10,7 @@ use socket2::{Domain, Protocol, SockRef, Socket as SystemSocket, Type};
 
 use super::address::ToSocketAddrs;
 use super::address::sealed::Sealed;
+use super::builder::SocketOptions;
 use super::halves::{TcpReceiveHalf, TcpSendHalf};
 use super::happy;
 use super::seam::{NETWORK, StreamSocket};
@@ -92,16 +93,19 @@ impl TcpStream {
     /// ```
     #[track_caller]
     pub fn connect<A: ToSocketAddrs>(address: A) -> impl Future<Output = io::Result<Self>> + use<A> {
-        happy::connect(Sealed::target(&address), std::panic::Location::caller())
+        happy::connect(Sealed::target(&address), None, std::panic::Location::caller())
     }
 
     /// Connects to one address. A cancel point, and a schedule point if it has to wait.
-    pub(crate) async fn connect_to(address: SocketAddr) -> io::Result<Self> {
+    pub(crate) async fn connect_to(address: SocketAddr, options: Option<&SocketOptions>) -> io::Result<Self> {
         if let Some(network) = NETWORK.try_get() {
             return network.connect(address).await.map(Self::of_network);
         }
         checkpoint_if_cancelled().await;
         let socket = nonblocking_socket(address)?;
+        if let Some(options) = options {
+            options.prepare(&socket, address)?;
+        }
         let connected = match socket.connect(&address.into()) {
             Ok(()) => true,
             // Interrupted or not, the system goes on with it.
@@ -109,6 +113,9 @@ impl TcpStream {
             Err(error) => return Err(error),
         };
         let stream = Self::adopt(socket.into())?;
+        if let Some(nodelay) = options.and_then(SocketOptions::said_nodelay) {
+            stream.set_nodelay(nodelay)?;
+        }
         if let Open::System { registration, socket } = stream.open()? {
             // There is hardly ever something to read yet; if there is, the system has an edge for us.
             registration.blocked(Direction::Read);
@@ -184,7 +191,7 @@ impl TcpStream {
         }
     }
 
-    fn open(&self) -> io::Result<&Open> {
+    pub(super) fn open(&self) -> io::Result<&Open> {
         self.open.as_ref().ok_or_else(closed)
     }
 

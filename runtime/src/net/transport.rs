@@ -40,10 +40,10 @@ impl HalfCloseable for TcpStream {}
 impl HalfCloseable for UnixStream {}
 
 macro_rules! socket {
-    ($socket:ty, $name:literal) => {
+    ($socket:ty, $name:literal, $short_read_drains:literal) => {
         impl Transport for $socket {
             const NAME: &'static str = $name;
-            const SHORT_READ_DRAINS: bool = true;
+            const SHORT_READ_DRAINS: bool = $short_read_drains;
 
             #[inline]
             fn send(&self, data: &[u8]) -> io::Result<usize> {
@@ -78,5 +78,6 @@ macro_rules! socket {
     };
 }
 
-socket!(TcpStream, "Tcp");
-socket!(UnixStream, "Unix");
+socket!(TcpStream, "Tcp", true);
+// A read stops behind data that descriptors were sent with, however much has come after it.
+socket!(UnixStream, "Unix", false);

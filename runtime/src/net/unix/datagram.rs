@@ -51,7 +51,7 @@ pub struct UnixDatagram {
 }
 
 /// There is no other network that such a socket could be of.
-type Open = Socket<std::os::unix::net::UnixDatagram, dyn DatagramSocket>;
+pub(in crate::net) type Open = Socket<std::os::unix::net::UnixDatagram, dyn DatagramSocket>;
 type System = std::os::unix::net::UnixDatagram;
 
 impl UnixDatagram {
@@ -138,7 +138,7 @@ impl UnixDatagram {
         Ok(system)
     }
 
-    fn open(&self) -> io::Result<&Open> {
+    pub(in crate::net) fn open(&self) -> io::Result<&Open> {
         self.open.as_ref().ok_or_else(closed)
     }
 

@@ -54,7 +54,7 @@ pub struct UnixListener {
 }
 
 /// mio's kind, since that accepts nonblocking connections in one system call. There is no other network.
-type Open = Socket<mio::net::UnixListener, dyn ListenerSocket>;
+pub(in crate::net) type Open = Socket<mio::net::UnixListener, dyn ListenerSocket>;
 
 impl UnixListener {
     /// Listens at a path, where it makes a file.
@@ -123,7 +123,7 @@ impl UnixListener {
         Ok(system.into())
     }
 
-    fn open(&self) -> io::Result<&Open> {
+    pub(in crate::net) fn open(&self) -> io::Result<&Open> {
         self.open.as_ref().ok_or_else(closed)
     }
 

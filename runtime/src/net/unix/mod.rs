@@ -9,8 +9,7 @@ mod stream;
 pub use credentials::PeerCredentials;
 pub use datagram::UnixDatagram;
 pub use listener::{BindUnixListener, UnixListener};
-pub use stream::UnixStream;
-pub(crate) use stream::open_unix_socket;
+pub use stream::{UnixStream, open_unix_socket};
 
 use std::io;
 use std::os::unix::net::SocketAddr;

@@ -84,7 +84,7 @@ pub struct UnixStream {
 }
 
 /// There is no other network that such a stream could be of.
-type Open = Socket<std::os::unix::net::UnixStream, dyn StreamSocket>;
+pub(in crate::net) type Open = Socket<std::os::unix::net::UnixStream, dyn StreamSocket>;
 
 impl UnixStream {
     /// Connects to the socket at a path. If too many others wait at the listener already, it waits too.
@@ -204,7 +204,7 @@ impl UnixStream {
         }
     }
 
-    fn open(&self) -> io::Result<&Open> {
+    pub(in crate::net) fn open(&self) -> io::Result<&Open> {
         self.open.as_ref().ok_or_else(closed)
     }
 
