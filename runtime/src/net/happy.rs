@@ -489,6 +489,28 @@ mod tests {
         assert_eq!((network.open.get(), network.begun.borrow().len()), (0, 4));
     }
 
+    // What is no failure of the connection goes through as it is.
+    // trio: _tests/test_highlevel_open_tcp_stream.py::test_one_host_failed_after_connect
+    // trio: _tests/test_highlevel_open_tcp_stream.py::test_close_all
+    #[test]
+    fn a_panic_comes_out_and_closes_all() {
+        let fates = [("1.1.1.1", Connects(10_000)), ("2.2.2.2", Connects(750)), ("3.3.3.3", Connects(10_000))];
+        let network = Network::new(&fates);
+        let addresses = network.addresses();
+        let connect = async |to| {
+            let stream = network.connect(to).await?;
+            if to == address("2.2.2.2") {
+                panic!("what is set then can't be");
+            }
+            Ok(stream)
+        };
+        let run = || network.run(race(&addresses, Some(HEAD_START), connect));
+        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).err().unwrap();
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"what is set then can't be"));
+        assert_eq!(network.clock.elapsed(), Duration::from_secs(1));
+        assert_eq!((network.open.get(), network.begun.borrow().len()), (0, 3));
+    }
+
     // trio: _tests/test_highlevel_open_tcp_stream.py::test_reorder_for_rfc_6555_section_5_4
     #[test]
     fn the_second_address_is_of_the_other_family() {

@@ -60,12 +60,15 @@
 
 mod address;
 mod builder;
+mod datagrams;
 mod foreign;
 pub(crate) mod halves;
 pub(crate) mod happy;
+mod inherited;
 mod listener;
 pub(crate) mod listeners;
 mod options;
+pub(crate) mod per_core;
 mod resolve;
 pub(crate) mod seam;
 pub(crate) mod serve;
@@ -79,9 +82,11 @@ pub use address::ToSocketAddrs;
 pub use builder::SocketOptions;
 pub use halves::{ReceiveHalf, SendHalf, TcpReceiveHalf, TcpSendHalf, UnixReceiveHalf, UnixSendHalf};
 pub use happy::OpenTcpStream;
+pub use inherited::{InheritedSocket, inherited_sockets};
 pub use listener::TcpListener;
 pub use listeners::OpenTcpListeners;
 pub use options::Keepalive;
+pub use per_core::ServePerCore;
 pub use resolve::{HostnameResolver, Lookup, NameInfo, getaddrinfo, getnameinfo, set_custom_hostname_resolver};
 pub use serve::Serve;
 pub use stream::TcpStream;

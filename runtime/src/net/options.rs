@@ -5,6 +5,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{SockRef, TcpKeepalive};
 
 use super::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
@@ -74,6 +75,8 @@ impl Keepalive {
     }
 }
 
+const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+
 /// Methods that get and set an option. A virtual network takes any value, changes nothing, and has none to give.
 macro_rules! options {
     ($type:ty: $($(#[$doc:meta])* $get:ident, $set:ident: $value:ty = $read:expr, $write:expr;)+) => {
@@ -124,6 +127,16 @@ macro_rules! common {
 
                 fn set_option(&self, set: impl FnOnce(&socket2::Socket) -> io::Result<()>) -> io::Result<()> {
                     self.open()?.ask(|socket| set(&SockRef::from(socket)), |_| Ok(()))
+                }
+
+                /// Whether an operation that receives (or accepts) would not wait now: Trio's `is_readable`. Not a checkpoint.
+                ///
+                /// # Errors
+                ///
+                /// [`ClosedResourceError`](crate::ClosedResourceError) after [`aclose`](Self::aclose);
+                /// [`Unsupported`](io::ErrorKind::Unsupported) in a virtual network.
+                pub fn is_readable(&self) -> io::Result<bool> {
+                    self.get_option(|socket| Ok(poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&AT_ONCE))? > 0))
                 }
 
                 /// Takes the error that the system has kept for the socket (`SO_ERROR`), if there is one: what would otherwise

@@ -234,7 +234,11 @@ impl UnixDatagram {
         self.io(Direction::Read, peek).await
     }
 
-    async fn io<T>(&self, direction: Direction, call: impl FnMut(&System) -> io::Result<T>) -> io::Result<T> {
+    pub(in crate::net) async fn io<T>(
+        &self,
+        direction: Direction,
+        call: impl FnMut(&System) -> io::Result<T>,
+    ) -> io::Result<T> {
         self.open()?.io(direction, call, |_| Err(io::ErrorKind::Unsupported.into())).await
     }
 
