@@ -219,7 +219,7 @@ impl SocketOptions {
         self.nodelay
     }
 
-    pub(super) fn from_ip(self, ip: IpAddr) -> Self {
+    pub(super) fn local_ip(self, ip: IpAddr) -> Self {
         self.local_address(SocketAddr::new(ip, 0))
     }
 

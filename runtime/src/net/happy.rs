@@ -94,7 +94,7 @@ impl OpenTcpStream {
 
     /// The address of this machine to connect from, for those which have several. The other family's addresses then fail.
     pub fn local_address(mut self, address: IpAddr) -> Self {
-        self.options = self.options.from_ip(address);
+        self.options = self.options.local_ip(address);
         self
     }
 

@@ -8,6 +8,10 @@
 //! and one that sends share a connection by its [halves](TcpStream::split), or borrow a [`UdpSocket`], whose operations take
 //! `&self` and fail if two of them wait for the same. Dropping a socket closes it.
 //!
+//! [`UnixStream`], [`UnixListener`] and [`UnixDatagram`] are for programs of one machine. [`SocketOptions`] says what has to be
+//! said before a socket is connected or bound; other options are methods. Names are looked up by the system on a thread, or by
+//! a [`HostnameResolver`]. [`inherited_sockets`] are those that a service manager has opened.
+//!
 //! In tests, the same code can run on the hosts of a [virtual network](crate::testing::net).
 //!
 //! # Examples

@@ -2,8 +2,9 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::io::{self, PipeReader, PipeWriter};
+use std::io;
 use std::num::NonZeroUsize;
+use std::os::unix::net::UnixStream as Signal;
 use std::panic::{Location, resume_unwind};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -11,7 +12,7 @@ use std::thread;
 use super::builder::SocketOptions;
 use super::listener::TcpListener;
 use super::listeners::open_tcp_listeners;
-use crate::fd_stream::FdStream;
+use super::unix::UnixStream;
 use crate::kernel::builder::run;
 use crate::kernel::group::{ErrorGroup, TaskError};
 use crate::sync::race;
@@ -24,7 +25,7 @@ use crate::sync::race;
 /// shared but what `main` borrows, which has to be [`Sync`]. To be called outside of a run; [`run`](ServePerCore::run)
 /// starts it.
 ///
-/// Trio has no such thing, since Python uses one core anyway.
+/// Ctrl-C kills the process, unless `main` has a [`SignalReceiver`](crate::SignalReceiver). Trio has no such function, since Python uses one core anyway.
 ///
 /// # Examples
 ///
@@ -108,8 +109,8 @@ impl<M> ServePerCore<M> {
         let Self { main, port, host, cores, options, caller } = self;
         let cores = cores.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
         let begun = open(port, host.as_deref(), options.reuse_port(true), cores).and_then(|sets| {
-            let pipes: Vec<_> = sets.iter().map(|_| io::pipe()).collect::<Result<_, _>>()?;
-            let (readers, writers): (Vec<PipeReader>, Vec<PipeWriter>) = pipes.into_iter().unzip();
+            let signals = sets.iter().map(|_| Signal::pair()).collect::<io::Result<Vec<_>>>()?;
+            let (readers, writers): (Vec<_>, Vec<_>) = signals.into_iter().unzip();
             Ok((sets.into_iter().zip(readers), Stop(Mutex::new(writers))))
         });
         let mut errors = Vec::new();
@@ -164,8 +165,8 @@ impl<M> fmt::Debug for ServePerCore<M> {
     }
 }
 
-/// Each core waits for the end of a pipe, whose other ends are here.
-struct Stop(Mutex<Vec<PipeWriter>>);
+/// Each core waits for the end of a stream, whose other ends are here.
+struct Stop(Mutex<Vec<Signal>>);
 
 impl Stop {
     fn now(&self) {
@@ -202,7 +203,7 @@ fn open(
 }
 
 /// One core.
-fn serve<M, E>(main: &M, listeners: Vec<std::net::TcpListener>, stopped: PipeReader, stop: &Stop) -> Result<(), E>
+fn serve<M, E>(main: &M, listeners: Vec<std::net::TcpListener>, stopped: Signal, stop: &Stop) -> Result<(), E>
 where
     M: AsyncFn(Vec<TcpListener>) -> Result<(), E>,
     E: From<io::Error>,
@@ -210,7 +211,7 @@ where
     let _others = StopAtEnd(stop);
     run(async move {
         let listeners = listeners.into_iter().map(TcpListener::from_std).collect::<io::Result<_>>()?;
-        let mut stopped = FdStream::new(stopped)?;
+        let mut stopped = UnixStream::from_std(stopped)?;
         let stopped = async {
             stopped.receive_some(&mut [0]).await?;
             Ok(())
