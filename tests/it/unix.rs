@@ -492,6 +492,29 @@ fn of_several_who_replace_a_stale_file_one_does() {
     assert_eq!(folder.files(), 0);
 }
 
+// Files come and go under the eyes of those who want their place: each gets it, or sees it in use.
+#[test]
+fn files_that_come_and_go_confuse_nobody() {
+    let folder = Folder::new("come");
+    let path = folder.path("s");
+    let bind = || {
+        trio::run(async {
+            for _ in 0..200 {
+                match UnixListener::bind(&path).await {
+                    Ok(listener) => drop(listener),
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::AddrInUse),
+                }
+            }
+        });
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(bind);
+        }
+    });
+    assert_eq!(folder.files(), 0);
+}
+
 // While another process looks at stale files, binding waits, and can be cancelled.
 #[trio::test]
 async fn a_locked_folder_is_waited_for() {

@@ -64,8 +64,10 @@ pub(super) async fn bind(path: &Path, kind: Type) -> io::Result<(SystemSocket, O
             if !is_stale(path)? {
                 return Err(error);
             }
-            fs::remove_file(path)?;
-            socket.bind(&address)?;
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => socket.bind(&address)?,
+            }
         }
         result => result?,
     }
@@ -90,11 +92,12 @@ async fn lock_folder(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Whether there is a socket's file at the path, and no socket behind it.
+/// Whether there is a socket's file at the path, and no socket behind it; or nothing at all any more.
 fn is_stale(path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => {}
         Ok(_) => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
         Err(error) => return Err(error),
     }
     let question = UnixDatagram::unbound()?;
