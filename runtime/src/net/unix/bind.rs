@@ -61,13 +61,13 @@ pub(super) async fn bind(path: &Path, kind: Type) -> io::Result<(SystemSocket, O
     match socket.bind(&address) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             let Some(_lock) = lock_folder(path).await? else { return Err(error) };
-            if !is_stale(path)? {
-                return Err(error);
+            match look_at(path)? {
+                Found::InUse => return Err(error),
+                // Nobody else unlinks it while the lock is held, so nobody can have put another one there.
+                Found::Stale => fs::remove_file(path)?,
+                Found::Nothing => {}
             }
-            match fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => socket.bind(&address)?,
-            }
+            socket.bind(&address)?;
         }
         result => result?,
     }
@@ -92,16 +92,27 @@ async fn lock_folder(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Whether there is a socket's file at the path, and no socket behind it; or nothing at all any more.
-fn is_stale(path: &Path) -> io::Result<bool> {
+/// What is at a path.
+enum Found {
+    /// A socket's file, and no socket behind it.
+    Stale,
+    /// A socket, or what is not to be touched.
+    InUse,
+    Nothing,
+}
+
+fn look_at(path: &Path) -> io::Result<Found> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => {}
-        Ok(_) => return Ok(false),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Ok(_) => return Ok(Found::InUse),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
         Err(error) => return Err(error),
     }
     let question = UnixDatagram::unbound()?;
     question.set_nonblocking(true)?;
-    let answer = question.connect(path);
-    Ok(answer.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused))
+    Ok(match question.connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Found::Stale,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
+        _ => Found::InUse,
+    })
 }
