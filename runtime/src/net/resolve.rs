@@ -119,7 +119,7 @@ pub struct NameInfo {
 /// The names of an address' host and of its port: Trio's `socket.getnameinfo`.
 ///
 /// Goes to the [resolver](set_custom_hostname_resolver), by default to the system's, on a thread; if both are to be numbers,
-/// to nobody.
+/// and in a virtual network, where addresses have no names, to nobody.
 ///
 /// A checkpoint. Cancelled or dropped, it leaves that thread to itself.
 ///
@@ -142,8 +142,13 @@ pub async fn getnameinfo(address: SocketAddr, options: NameInfo) -> io::Result<(
         free_checkpoint().await;
         return resolver.getnameinfo(address, options).await;
     }
-    if options.numeric_host && options.numeric_service && !options.name_required {
+    let in_numbers = options.numeric_host && options.numeric_service;
+    // The hosts of another network are nothing that the system could know.
+    if in_numbers || NETWORK.try_get().is_some() {
         free_checkpoint().await;
+        if options.name_required {
+            return Err(io::Error::new(io::ErrorKind::NotFound, format!("{} has no name", address.ip())));
+        }
         return Ok((address.ip().to_string(), address.port().to_string()));
     }
     ask_for_names(address, options).await
@@ -238,6 +243,19 @@ mod tests {
         assert_eq!(encoded("faß.de").unwrap(), "xn--fa-hia.de");
         assert_eq!(encoded("Bücher.example").unwrap(), "xn--bcher-kva.example");
         assert_eq!(encoded("\u{378}.example").unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn addresses_of_a_virtual_network_have_no_names() {
+        crate::run(async {
+            let host = crate::testing::net::Network::new().host("host");
+            let address = "127.0.0.1:53".parse().unwrap();
+            let names = host.run(getnameinfo(address, NameInfo::default())).await.unwrap();
+            assert_eq!(names, ("127.0.0.1".to_owned(), "53".to_owned()));
+            let required = NameInfo { name_required: true, ..NameInfo::default() };
+            let error = host.run(getnameinfo(address, required)).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        });
     }
 
     #[cfg(not(feature = "idna"))]
