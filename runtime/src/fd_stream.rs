@@ -3,15 +3,18 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use crate::kernel::checkpoint::free_checkpoint;
-use crate::kernel::reactor::{ClosedResourceError, Direction, Registration};
-use crate::stream::{AsyncResource, ByteStream, ReceiveStream, SendStream};
+use crate::net::halves::{ReceiveHalf, SendHalf};
+use crate::net::seam::StreamSocket;
+use crate::net::socket::{Socket, closed};
+use crate::net::transport::Transport;
+use crate::stream::{AsyncResource, ByteStream, ReceiveStream, SendStream, SplitStream};
 
 /// A pipe, a terminal, or any other descriptor that the system can watch, as a stream: Trio's `FdStream`.
 ///
@@ -43,21 +46,62 @@ use crate::stream::{AsyncResource, ByteStream, ReceiveStream, SendStream};
 pub struct FdStream {
     /// `None` once it has been closed.
     open: Option<Open>,
+    /// A half was closed, see [`split`](Self::split).
+    sending_closed: bool,
+    receiving_closed: bool,
 }
 
-struct Open {
-    // Dropped before the descriptor, which has to be there for that.
-    registration: Registration,
-    file: Rc<Unblocked>,
+/// There is no other network that such streams could be of.
+type Open = Socket<SharedFd, dyn StreamSocket>;
+
+/// The descriptor of a stream, which its clones share. In the types of what is public, but not to be named.
+#[derive(Clone, Debug)]
+pub struct SharedFd(Rc<Unblocked>);
+
+impl AsRawFd for SharedFd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.file.as_raw_fd()
+    }
 }
 
-impl Open {
-    fn new(file: Rc<Unblocked>) -> io::Result<Self> {
-        Ok(Self { registration: Registration::new(&file.file, false)?, file })
+impl AsFd for SharedFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.file.as_fd()
+    }
+}
+
+impl Transport for SharedFd {
+    const NAME: &'static str = "Fd";
+    /// A terminal gives a line at a time.
+    const SHORT_READ_DRAINS: bool = false;
+
+    fn send(&self, data: &[u8]) -> io::Result<usize> {
+        (&self.0.file).write(data)
+    }
+
+    fn send_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&self.0.file).write_vectored(pieces)
+    }
+
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&self.0.file).read(buffer)
+    }
+
+    fn receive_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        (&self.0.file).read_vectored(buffers)
+    }
+
+    fn peek(&self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn end_sending(&self) -> io::Result<()> {
+        Ok(())
     }
 }
 
 /// A descriptor that does not block, until it is given back.
+#[derive(Debug)]
 struct Unblocked {
     file: File,
     blocked_before: bool,
@@ -95,8 +139,11 @@ impl FdStream {
     ///
     /// Outside a run.
     pub fn new(fd: impl Into<OwnedFd>) -> io::Result<Self> {
-        let file = Rc::new(Unblocked::new(fd.into())?);
-        Ok(Self { open: Some(Open::new(file)?) })
+        Self::of(SharedFd(Rc::new(Unblocked::new(fd.into())?)))
+    }
+
+    fn of(fd: SharedFd) -> io::Result<Self> {
+        Ok(Self { open: Some(Open::watch(fd, false)?), sending_closed: false, receiving_closed: false })
     }
 
     /// A second stream for the same descriptor, so that one task can send while another receives. The descriptor is closed
@@ -104,14 +151,49 @@ impl FdStream {
     ///
     /// # Errors
     ///
-    /// [`ClosedResourceError`] if the stream has been closed.
+    /// [`ClosedResourceError`](crate::ClosedResourceError) if the stream has been closed.
     pub fn try_clone(&self) -> io::Result<Self> {
-        let file = Rc::clone(&self.open()?.file);
-        Ok(Self { open: Some(Open::new(file)?) })
+        Self::of(self.open()?.ask(|fd| Ok(fd.clone()), |_| unreachable!("no other network has descriptors"))?)
+    }
+
+    /// Splits the stream into a half that receives and one that sends, for two tasks that do so at one time. They borrow
+    /// the stream; when they are gone, it is whole again.
+    ///
+    /// Closing a half closes its direction only, and for good; the other side is not told before the whole stream is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use trio::FdStream;
+    /// trio::run(async {
+    ///     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    ///     let (mut ours, mut theirs) = (FdStream::new(ours)?, FdStream::new(theirs)?);
+    ///     let (mut from, mut to) = ours.split();
+    ///     trio::nursery! { |n|
+    ///         n.start_soon(async { to.send_all(b"ping").await.unwrap() });
+    ///         n.start_soon(async { assert_eq!(from.receive_some(&mut [0; 8]).await.unwrap(), 4) });
+    ///         assert_eq!(theirs.receive_some(&mut [0; 8]).await.unwrap(), 4);
+    ///         theirs.send_all(b"pong").await.unwrap();
+    ///     };
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
+    pub fn split(&mut self) -> (ReceiveHalf<'_, SharedFd>, SendHalf<'_, SharedFd>) {
+        let open = self.open.as_ref();
+        (ReceiveHalf::new(open, &mut self.receiving_closed), SendHalf::new(open, &mut self.sending_closed))
     }
 
     fn open(&self) -> io::Result<&Open> {
-        self.open.as_ref().ok_or_else(|| io::Error::other(ClosedResourceError))
+        self.open.as_ref().ok_or_else(closed)
+    }
+
+    fn open_for_sending(&self) -> io::Result<&Open> {
+        if self.sending_closed { Err(closed()) } else { self.open() }
+    }
+
+    fn open_for_receiving(&self) -> io::Result<&Open> {
+        if self.receiving_closed { Err(closed()) } else { self.open() }
     }
 
     /// Sends all the data.
@@ -120,24 +202,10 @@ impl FdStream {
     ///
     /// # Errors
     ///
-    /// [`ClosedResourceError`] if the stream has been closed; [`BrokenPipe`](io::ErrorKind::BrokenPipe) if nobody can receive
+    /// [`ClosedResourceError`](crate::ClosedResourceError) if the stream has been closed; [`BrokenPipe`](io::ErrorKind::BrokenPipe) if nobody can receive
     /// what is sent any more; other errors of the system.
     pub async fn send_all(&mut self, data: &[u8]) -> io::Result<()> {
-        let Open { registration, file } = self.open()?;
-        if data.is_empty() {
-            free_checkpoint().await;
-            return Ok(());
-        }
-        let mut rest = data;
-        while !rest.is_empty() {
-            let mut file = &file.file;
-            let count = registration.io(Direction::Write, || file.write(rest), |count| *count < rest.len()).await?;
-            if count == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            rest = &rest[count..];
-        }
-        Ok(())
+        self.open_for_sending()?.send_all(data).await
     }
 
     /// Waits until [`send_all`](Self::send_all) might not have to wait.
@@ -146,9 +214,9 @@ impl FdStream {
     ///
     /// # Errors
     ///
-    /// [`ClosedResourceError`] if the stream has been closed.
+    /// [`ClosedResourceError`](crate::ClosedResourceError) if the stream has been closed.
     pub async fn wait_send_all_might_not_block(&mut self) -> io::Result<()> {
-        self.open()?.registration.ready(Direction::Write).await
+        self.open_for_sending()?.wait_send_all_might_not_block().await
     }
 
     /// Receives what is there, waiting for at least one byte; gives how many bytes it put into the buffer, and 0 at the end.
@@ -157,16 +225,10 @@ impl FdStream {
     ///
     /// # Errors
     ///
-    /// [`ClosedResourceError`] if the stream has been closed; [`InvalidInput`](io::ErrorKind::InvalidInput) for a buffer without
+    /// [`ClosedResourceError`](crate::ClosedResourceError) if the stream has been closed; [`InvalidInput`](io::ErrorKind::InvalidInput) for a buffer without
     /// room; errors of the system.
     pub async fn receive_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Open { registration, file } = self.open()?;
-        if buffer.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a buffer without room can't receive anything"));
-        }
-        let mut file = &file.file;
-        // A terminal gives a line at a time, so less than was asked for proves nothing.
-        registration.io(Direction::Read, || file.read(buffer), |_| false).await
+        self.open_for_receiving()?.receive_some(buffer).await
     }
 
     /// Closes the stream. What was sent stays sent. A checkpoint; even when cancelled it closes.
@@ -184,10 +246,9 @@ impl FdStream {
     ///
     /// # Errors
     ///
-    /// [`ClosedResourceError`] if the stream has been closed; the system's, if there can be no more descriptors.
+    /// [`ClosedResourceError`](crate::ClosedResourceError) if the stream has been closed; the system's, if there can be no more descriptors.
     pub fn into_fd(mut self) -> io::Result<OwnedFd> {
-        let Open { registration, file } = self.open.take().ok_or_else(|| io::Error::other(ClosedResourceError))?;
-        drop(registration);
+        let SharedFd(file) = self.open.take().ok_or_else(closed)?.into_system()?;
         Ok(file.file.try_clone()?.into())
     }
 }
@@ -197,14 +258,14 @@ impl AsFd for FdStream {
     ///
     /// If the stream has been closed.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.open.as_ref().expect("the stream has been closed").file.file.as_fd()
+        self.open.as_ref().expect("the stream has been closed").as_fd()
     }
 }
 
 impl fmt::Debug for FdStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.open {
-            Some(open) => f.debug_tuple("FdStream").field(&open.file.file).finish(),
+            Some(open) => f.debug_tuple("FdStream").field(open).finish(),
             None => f.write_str("FdStream(closed)"),
         }
     }
@@ -233,3 +294,12 @@ impl ReceiveStream for FdStream {
 }
 
 impl ByteStream for FdStream {}
+
+impl SplitStream for FdStream {
+    type ReceiveHalf<'a> = ReceiveHalf<'a, SharedFd>;
+    type SendHalf<'a> = SendHalf<'a, SharedFd>;
+
+    fn split(&mut self) -> (ReceiveHalf<'_, SharedFd>, SendHalf<'_, SharedFd>) {
+        Self::split(self)
+    }
+}

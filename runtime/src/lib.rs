@@ -108,7 +108,7 @@
 //! * between tasks: [`Event`], [`Lock`], [`RwLock`], [`Condition`], [`Semaphore`], [`CapacityLimiter`], [`Barrier`],
 //!   [`AsyncValue`], [`open_memory_channel`], [`safe_channel`], [`TaskLocal`]
 //! * several futures at once: [`join`], [`race`], [`wait_all`], [`wait_any`], [`for_each_concurrent`]
-//! * network: [`net`], [`open_tcp_stream`], [`open_tcp_listeners`], [`serve_tcp`], [`SendStream`], [`ReceiveStream`], [`BufferedReceiveStream`]
+//! * network: [`net`], [`open_tcp_stream`], [`open_tcp_listeners`], [`serve_tcp`], [`serve_per_core`], [`open_unix_socket`], [`SendStream`], [`ReceiveStream`], [`BufferedReceiveStream`]
 //! * threads: [`to_thread`], [`from_thread`]
 //! * signals: [`open_signal_receiver`], [`signals`]
 //! * for your own primitives: [`ParkingLot`], [`lowlevel`]
@@ -117,6 +117,7 @@
 //!
 //! All off by default.
 //!
+//! * `idna`: names of hosts that are not ASCII, by IDNA 2008 (see [`net::getaddrinfo`](net::getaddrinfo()))
 //! * `stream`: [`MemoryReceiver`] is a `Stream` of the `futures` crates
 //! * `full`: all of them
 //!
@@ -180,11 +181,14 @@ pub use kernel::view::{EffectiveDeadline, current_effective_deadline};
 pub use limited::{Limited, LimitedNamed};
 pub use net::happy::open_tcp_stream;
 pub use net::listeners::open_tcp_listeners;
+pub use net::per_core::serve_per_core;
 pub use net::serve::{serve_listeners, serve_tcp};
+pub use net::unix::open_unix_socket;
 pub use rate_limiter::{RateLimiter, RateLimiterStatistics};
 pub use signals::{SignalReceiver, open_signal_receiver};
 pub use stream::{
     AsyncResource, ByteStream, HalfCloseableStream, Listener, ReceiveStream, SendStream, SplitStream, StapledStream,
+    aclose_forcefully,
 };
 pub use sync::{
     AsyncValue, AsyncValueStatistics, Barrier, BarrierStatistics, Borrower, BrokenResourceError, CapacityLimiter,

@@ -11,6 +11,9 @@ use std::io;
 
 pub use stapled::StapledStream;
 
+use crate::kernel::checkpoint::free_checkpoint;
+use crate::kernel::scope::CancelScope;
+
 /// Something that is closed when it is no longer used: Trio's `AsyncResource`.
 ///
 /// Dropping a resource closes it at once, without ceremony. [`aclose`](Self::aclose) is for those that have something
@@ -40,6 +43,38 @@ pub trait AsyncResource {
     ///
     /// When the grace failed. The resource is closed all the same.
     async fn aclose(&mut self) -> io::Result<()>;
+}
+
+/// Closes a resource without grace: Trio's `aclose_forcefully`.
+///
+/// For when something has gone wrong with the other side, which is not to be waited for. It is [`AsyncResource::aclose`] in a
+/// scope that is cancelled already: only what that does before its first checkpoint is done.
+///
+/// A checkpoint; cancelled there, the resource is closed all the same.
+///
+/// # Errors
+///
+/// When it failed before it had to wait. The resource is closed all the same.
+///
+/// # Examples
+///
+/// ```
+/// use trio::{ClosedResourceError, net::UnixStream};
+/// trio::run(async {
+///     let (mut a, _b) = UnixStream::pair()?;
+///     trio::aclose_forcefully(&mut a).await?;
+///     let error = a.send_all(b"x").await.unwrap_err();
+///     assert!(error.get_ref().unwrap().is::<ClosedResourceError>());
+///     std::io::Result::Ok(())
+/// })
+/// .unwrap();
+/// ```
+pub async fn aclose_forcefully(resource: &mut (impl AsyncResource + ?Sized)) -> io::Result<()> {
+    let scope = CancelScope::new();
+    scope.handle().cancel();
+    let result = scope.run(resource.aclose()).await;
+    free_checkpoint().await;
+    result.unwrap_or(Ok(()))
 }
 
 /// The sending side of a byte stream: Trio's `SendStream`.

@@ -1,40 +1,56 @@
-//! The two directions of a TCP connection, for two tasks.
+//! The two directions of a stream, for two tasks.
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::unix::net::UnixStream;
 
-use super::socket::closed;
-use super::stream::Open;
+use super::seam::StreamSocket;
+use super::socket::{Socket, closed};
+use super::transport::{HalfCloseable, Transport};
 use crate::kernel::checkpoint::free_checkpoint;
 use crate::stream::{AsyncResource, ReceiveStream, SendStream};
 
 /// The half of a [`TcpStream`](super::TcpStream) that receives. Made by [`split`](super::TcpStream::split).
+pub type TcpReceiveHalf<'a> = ReceiveHalf<'a, std::net::TcpStream>;
+
+/// The half of a [`TcpStream`](super::TcpStream) that sends. Made by [`split`](super::TcpStream::split).
+pub type TcpSendHalf<'a> = SendHalf<'a, std::net::TcpStream>;
+
+/// The half of a [`UnixStream`](super::UnixStream) that receives. Made by [`split`](super::UnixStream::split).
+pub type UnixReceiveHalf<'a> = ReceiveHalf<'a, UnixStream>;
+
+/// The half of a [`UnixStream`](super::UnixStream) that sends. Made by [`split`](super::UnixStream::split).
+pub type UnixSendHalf<'a> = SendHalf<'a, UnixStream>;
+
+/// The half of a stream that receives: [`TcpReceiveHalf`], [`UnixReceiveHalf`], and that of
+/// [`FdStream::split`](crate::FdStream::split).
 ///
 /// Dropping it changes nothing. [`aclose`](Self::aclose) ends the receiving, for the stream as well; the other side is not
 /// told, and what it has sent is left unread.
-pub struct TcpReceiveHalf<'a> {
+pub struct ReceiveHalf<'a, S> {
     /// `None` if the stream had been closed.
-    open: Option<&'a Open>,
+    open: Option<&'a Socket<S, dyn StreamSocket>>,
     closed: &'a mut bool,
 }
 
-/// The half of a [`TcpStream`](super::TcpStream) that sends. Made by [`split`](super::TcpStream::split).
+/// The half of a stream that sends: [`TcpSendHalf`], [`UnixSendHalf`], and that of
+/// [`FdStream::split`](crate::FdStream::split).
 ///
-/// Dropping it changes nothing. [`aclose`](Self::aclose) ends the sending, for the stream as well: the other side sees the
-/// end after all that was sent, as after [`send_eof`](Self::send_eof).
-pub struct TcpSendHalf<'a> {
+/// Dropping it changes nothing. [`aclose`](Self::aclose) ends the sending, for the stream as well: the other side of a socket
+/// sees the end after all that was sent, as after [`send_eof`](Self::send_eof).
+pub struct SendHalf<'a, S> {
     /// `None` if the stream had been closed.
-    open: Option<&'a Open>,
+    open: Option<&'a Socket<S, dyn StreamSocket>>,
     eof_sent: &'a mut bool,
 }
 
-impl<'a> TcpReceiveHalf<'a> {
-    pub(super) fn new(open: Option<&'a Open>, closed: &'a mut bool) -> Self {
+impl<'a, S: Transport> ReceiveHalf<'a, S> {
+    pub(crate) fn new(open: Option<&'a Socket<S, dyn StreamSocket>>, closed: &'a mut bool) -> Self {
         Self { open, closed }
     }
 
-    fn open(&self) -> io::Result<&'a Open> {
+    fn open(&self) -> io::Result<&'a Socket<S, dyn StreamSocket>> {
         self.open.filter(|_| !*self.closed).ok_or_else(closed)
     }
 
@@ -47,6 +63,18 @@ impl<'a> TcpReceiveHalf<'a> {
     /// Those of the stream's method.
     pub async fn receive_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.open()?.receive_some(buffer).await
+    }
+
+    /// Waits for data, for several buffers: see
+    /// [`TcpStream::receive_some_vectored`](super::TcpStream::receive_some_vectored).
+    ///
+    /// A checkpoint. Cancelled or dropped, it has received nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream's method.
+    pub async fn receive_some_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.open()?.receive_some_vectored(buffers).await
     }
 
     /// Ends the receiving. Doing it again changes nothing.
@@ -63,12 +91,12 @@ impl<'a> TcpReceiveHalf<'a> {
     }
 }
 
-impl<'a> TcpSendHalf<'a> {
-    pub(super) fn new(open: Option<&'a Open>, eof_sent: &'a mut bool) -> Self {
+impl<'a, S: Transport> SendHalf<'a, S> {
+    pub(crate) fn new(open: Option<&'a Socket<S, dyn StreamSocket>>, eof_sent: &'a mut bool) -> Self {
         Self { open, eof_sent }
     }
 
-    fn open(&self) -> io::Result<&'a Open> {
+    fn open(&self) -> io::Result<&'a Socket<S, dyn StreamSocket>> {
         self.open.filter(|_| !*self.eof_sent).ok_or_else(closed)
     }
 
@@ -99,20 +127,20 @@ impl<'a> TcpSendHalf<'a> {
         self.open()?.wait_send_all_might_not_block().await
     }
 
-    /// Says that no more data will come: see [`TcpStream::send_eof`](super::TcpStream::send_eof).
+    /// Sends all of several pieces of data: see
+    /// [`TcpStream::send_all_vectored`](super::TcpStream::send_all_vectored).
     ///
-    /// A checkpoint; cancelled there, it has done nothing. Doing it again changes nothing.
+    /// A checkpoint. Cancelled, it may have sent any part of the data, from its beginning.
     ///
     /// # Errors
     ///
     /// Those of the stream's method.
-    pub async fn send_eof(&mut self) -> io::Result<()> {
-        let open = self.open.ok_or_else(closed)?;
-        free_checkpoint().await;
-        open.say_eof(self.eof_sent)
+    pub async fn send_all_vectored(&mut self, pieces: &mut [IoSlice<'_>]) -> io::Result<()> {
+        self.open()?.send_all_vectored(pieces).await
     }
 
-    /// Ends the sending, as [`send_eof`](Self::send_eof) does. Doing it again changes nothing.
+    /// Ends the sending, as [`send_eof`](Self::send_eof) does; the other side of a pipe is not told before the descriptor is closed.
+    /// Doing it again changes nothing.
     ///
     /// A checkpoint; cancelled there, the sending has ended all the same.
     ///
@@ -127,43 +155,58 @@ impl<'a> TcpSendHalf<'a> {
     }
 }
 
-impl fmt::Debug for TcpReceiveHalf<'_> {
+impl<S: HalfCloseable> SendHalf<'_, S> {
+    /// Says that no more data will come: see [`TcpStream::send_eof`](super::TcpStream::send_eof).
+    ///
+    /// A checkpoint; cancelled there, it has done nothing. Doing it again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream's method.
+    pub async fn send_eof(&mut self) -> io::Result<()> {
+        let open = self.open.ok_or_else(closed)?;
+        free_checkpoint().await;
+        open.say_eof(self.eof_sent)
+    }
+}
+
+impl<S: Transport + fmt::Debug> fmt::Debug for ReceiveHalf<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.open() {
-            Ok(open) => f.debug_tuple("TcpReceiveHalf").field(open).finish(),
-            Err(_) => f.write_str("TcpReceiveHalf(closed)"),
+            Ok(open) => write!(f, "{}ReceiveHalf({open:?})", S::NAME),
+            Err(_) => write!(f, "{}ReceiveHalf(closed)", S::NAME),
         }
     }
 }
 
-impl fmt::Debug for TcpSendHalf<'_> {
+impl<S: Transport + fmt::Debug> fmt::Debug for SendHalf<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.open() {
-            Ok(open) => f.debug_tuple("TcpSendHalf").field(open).finish(),
-            Err(_) => f.write_str("TcpSendHalf(closed)"),
+            Ok(open) => write!(f, "{}SendHalf({open:?})", S::NAME),
+            Err(_) => write!(f, "{}SendHalf(closed)", S::NAME),
         }
     }
 }
 
-impl AsyncResource for TcpReceiveHalf<'_> {
+impl<S: Transport> AsyncResource for ReceiveHalf<'_, S> {
     async fn aclose(&mut self) -> io::Result<()> {
         self.aclose().await
     }
 }
 
-impl ReceiveStream for TcpReceiveHalf<'_> {
+impl<S: Transport> ReceiveStream for ReceiveHalf<'_, S> {
     async fn receive_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.receive_some(buffer).await
     }
 }
 
-impl AsyncResource for TcpSendHalf<'_> {
+impl<S: Transport> AsyncResource for SendHalf<'_, S> {
     async fn aclose(&mut self) -> io::Result<()> {
         self.aclose().await
     }
 }
 
-impl SendStream for TcpSendHalf<'_> {
+impl<S: Transport> SendStream for SendHalf<'_, S> {
     async fn send_all(&mut self, data: &[u8]) -> io::Result<()> {
         self.send_all(data).await
     }

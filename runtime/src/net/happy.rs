@@ -10,11 +10,14 @@ use std::cell::RefCell;
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::address::sealed::Target;
+use super::builder::SocketOptions;
 use super::resolve::resolve;
 use super::stream::TcpStream;
 use crate::kernel::group::{ErrorGroup, TaskError};
@@ -61,35 +64,103 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// .unwrap();
 /// ```
 #[track_caller]
-pub fn open_tcp_stream(host: &str, port: u16) -> impl Future<Output = io::Result<TcpStream>> + use<> {
-    let (target, caller) = (Target::named(host, port), Location::caller());
-    async move {
-        let addresses = resolve(&target).await?;
-        open(&target, addresses, caller, connect_to).await
+pub fn open_tcp_stream(host: &str, port: u16) -> OpenTcpStream {
+    OpenTcpStream {
+        target: Target::named(host, port),
+        options: SocketOptions::new(),
+        head_start: Some(HEAD_START),
+        caller: Location::caller(),
+        opening: None,
+    }
+}
+
+/// What [`open_tcp_stream`] gives: a future, and what can be said about it before it is awaited.
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct OpenTcpStream {
+    target: Target,
+    options: SocketOptions,
+    head_start: Option<Duration>,
+    caller: &'static Location<'static>,
+    opening: Option<Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>>,
+}
+
+impl OpenTcpStream {
+    /// How long each attempt has before the next address is tried as well: 250 ms unless said, which RFC 8305
+    /// recommends. `None`: until it has failed, so that there is one attempt at a time.
+    pub fn happy_eyeballs_delay(mut self, delay: Option<Duration>) -> Self {
+        self.head_start = delay;
+        self
+    }
+
+    /// The address of this machine to connect from, for those which have several. The other family's addresses then fail.
+    pub fn local_address(mut self, address: IpAddr) -> Self {
+        self.options = self.options.local_ip(address);
+        self
+    }
+
+    /// What else is to be said of the sockets.
+    pub fn options(mut self, options: SocketOptions) -> Self {
+        self.options = options;
+        self
+    }
+}
+
+impl Future for OpenTcpStream {
+    type Output = io::Result<TcpStream>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let opening = this.opening.get_or_insert_with(|| {
+            let (target, options) = (this.target.clone(), std::mem::take(&mut this.options));
+            let (head_start, caller) = (this.head_start, this.caller);
+            Box::pin(async move {
+                let addresses = resolve(&target).await?;
+                open(&target, addresses, head_start, caller, async |to| connect_to(to, Some(&options)).await).await
+            })
+        });
+        opening.as_mut().poll(context)
+    }
+}
+
+impl fmt::Debug for OpenTcpStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenTcpStream")
+            .field("target", &self.target)
+            .field("happy_eyeballs_delay", &self.head_start)
+            .finish_non_exhaustive()
     }
 }
 
 /// As [`open_tcp_stream`], but the error of a single address is that of the system.
-pub(crate) async fn connect(target: Target, caller: &'static Location<'static>) -> io::Result<TcpStream> {
+pub(crate) async fn connect(
+    target: Target,
+    options: Option<SocketOptions>,
+    caller: &'static Location<'static>,
+) -> io::Result<TcpStream> {
+    let options = options.as_ref();
     match *resolve(&target).await? {
-        [address] => TcpStream::connect_to(address).await,
-        ref addresses => open(&target, addresses.to_vec(), caller, connect_to).await,
+        [address] => TcpStream::connect_to(address, options).await,
+        ref addresses => {
+            let connect = async |to| connect_to(to, options).await;
+            open(&target, addresses.to_vec(), Some(HEAD_START), caller, connect).await
+        }
     }
 }
 
-async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
-    TcpStream::connect_to(address).await
+async fn connect_to(address: SocketAddr, options: Option<&SocketOptions>) -> io::Result<TcpStream> {
+    TcpStream::connect_to(address, options).await
 }
 
 /// Connects to one of a target's addresses by means of `connect`.
 async fn open<S>(
     target: &Target,
     mut addresses: Vec<SocketAddr>,
+    head_start: Option<Duration>,
     caller: &'static Location<'static>,
     connect: impl AsyncFn(SocketAddr) -> io::Result<S>,
 ) -> io::Result<S> {
     alternate(&mut addresses);
-    race(&addresses, HEAD_START, connect).await.map_err(|failures| all_failed(target, failures, caller))
+    race(&addresses, head_start, connect).await.map_err(|failures| all_failed(target, failures, caller))
 }
 
 /// Moves the first address of the other family to the second place. RFC 8305 recommends to alternate further; with
@@ -111,10 +182,10 @@ struct Race<A, S> {
     failures: RefCell<Vec<Failure<A>>>,
 }
 
-/// Lets the attempts run, each with a head start on the next. The first to succeed wins; `Err` if none did.
+/// Lets the attempts run, each with a head start on the next; without one, the next begins when one has failed. The first to succeed wins; `Err` if none did.
 async fn race<A: Copy, S>(
     addresses: &[A],
-    head_start: Duration,
+    head_start: Option<Duration>,
     connect: impl AsyncFn(A) -> io::Result<S>,
 ) -> Result<S, Vec<Failure<A>>> {
     let race = Race { winner: RefCell::new(None), failures: RefCell::default() };
@@ -124,7 +195,10 @@ async fn race<A: Copy, S>(
     crate::nursery! { |n, scope|
         for (address, failed) in &attempts {
             n.start_soon(attempt(race_of, connect, *address, failed, scope.clone()));
-            move_on_after(head_start, failed.wait()).await;
+            match head_start {
+                Some(head_start) => drop(move_on_after(head_start, failed.wait()).await),
+                None => failed.wait().await,
+            }
         }
     };
     race.winner.into_inner().ok_or_else(|| race.failures.into_inner())
@@ -261,10 +335,10 @@ mod tests {
             Builder::new().clock(self.clock.clone()).fail_on_deadlock().checkpoint_budget(1).run(future)
         }
 
-        /// Who wins (by their number), when, and when the attempts began, in milliseconds.
+        /// Who wins (by their number), when, and when the attempts began, in milliseconds; `u64::MAX` is no head start at all.
         fn race(&self, head_start: u64) -> (Option<usize>, u128, Vec<u128>) {
             let addresses = self.addresses();
-            let head_start = Duration::from_millis(head_start);
+            let head_start = (head_start != u64::MAX).then(|| Duration::from_millis(head_start));
             let won = self.run(race(&addresses, head_start, async |to| self.connect(to).await));
             let time = self.clock.elapsed().as_millis();
             let winner = match &won {
@@ -283,7 +357,7 @@ mod tests {
         fn open(&self) -> io::Result<Stream<'_>> {
             let target = Target::named("test.example.com", 80);
             let connect = async |to| self.connect(to).await;
-            self.run(open(&target, self.addresses(), Location::caller(), connect))
+            self.run(open(&target, self.addresses(), Some(HEAD_START), Location::caller(), connect))
         }
     }
 
@@ -326,6 +400,14 @@ mod tests {
     fn the_head_start_counts() {
         let fates = [("1.1.1.1", Connects(1000)), ("2.2.2.2", Connects(1000)), ("3.3.3.3", Connects(200))];
         assert_eq!(Network::new(&fates).race(450), (Some(0), 1000, vec![0, 450, 900]));
+    }
+
+    #[test]
+    fn without_a_head_start_there_is_one_attempt_at_a_time() {
+        let fates = [("1.1.1.1", Fails(100)), ("2.2.2.2", Fails(1000)), ("3.3.3.3", Connects(10_000))];
+        assert_eq!(Network::new(&fates).race(u64::MAX), (Some(2), 11_100, vec![0, 100, 1100]));
+        let slow = [("1.1.1.1", Connects(100_000)), ("2.2.2.2", Connects(1))];
+        assert_eq!(Network::new(&slow).race(u64::MAX), (Some(0), 100_000, vec![0]));
     }
 
     // trio: _tests/test_highlevel_open_tcp_stream.py::test_custom_errors_expedite
@@ -401,10 +483,32 @@ mod tests {
         let network = Network::new(&fates);
         let addresses = network.addresses();
         let connect = async |to| network.connect(to).await;
-        let caught = network.run(move_on_after(Duration::from_secs(5), race(&addresses, HEAD_START, connect)));
+        let caught = network.run(move_on_after(Duration::from_secs(5), race(&addresses, Some(HEAD_START), connect)));
         assert!(caught.is_none());
         assert_eq!(network.clock.elapsed(), Duration::from_secs(5));
         assert_eq!((network.open.get(), network.begun.borrow().len()), (0, 4));
+    }
+
+    // What is no failure of the connection goes through as it is.
+    // trio: _tests/test_highlevel_open_tcp_stream.py::test_one_host_failed_after_connect
+    // trio: _tests/test_highlevel_open_tcp_stream.py::test_close_all
+    #[test]
+    fn a_panic_comes_out_and_closes_all() {
+        let fates = [("1.1.1.1", Connects(10_000)), ("2.2.2.2", Connects(750)), ("3.3.3.3", Connects(10_000))];
+        let network = Network::new(&fates);
+        let addresses = network.addresses();
+        let connect = async |to| {
+            let stream = network.connect(to).await?;
+            if to == address("2.2.2.2") {
+                panic!("what is set then can't be");
+            }
+            Ok(stream)
+        };
+        let run = || network.run(race(&addresses, Some(HEAD_START), connect));
+        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).err().unwrap();
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"what is set then can't be"));
+        assert_eq!(network.clock.elapsed(), Duration::from_secs(1));
+        assert_eq!((network.open.get(), network.begun.borrow().len()), (0, 3));
     }
 
     // trio: _tests/test_highlevel_open_tcp_stream.py::test_reorder_for_rfc_6555_section_5_4

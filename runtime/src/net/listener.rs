@@ -6,12 +6,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use socket2::{Domain, Protocol, Socket as SystemSocket, Type};
-
 use super::address::ToSocketAddrs;
-use super::address::sealed::Sealed;
-use super::resolve::resolve;
-use super::seam::{ListenerSocket, NETWORK};
+use super::builder::SocketOptions;
+use super::seam::ListenerSocket;
 use super::socket::{Socket, closed};
 use super::stream::TcpStream;
 use crate::kernel::checkpoint::free_checkpoint;
@@ -45,7 +42,7 @@ pub struct TcpListener {
 }
 
 /// mio's kind, since that accepts nonblocking connections in one system call.
-type Open = Socket<mio::net::TcpListener, dyn ListenerSocket>;
+pub(super) type Open = Socket<mio::net::TcpListener, dyn ListenerSocket>;
 
 impl TcpListener {
     /// Listens at an address; port 0 lets the system choose one. If there is more than one address, at the first that
@@ -60,30 +57,12 @@ impl TcpListener {
     /// When the address is a name that is not known, or has no port ([`InvalidInput`](io::ErrorKind::InvalidInput));
     /// the system's error for the last address if none works, such as [`AddrInUse`](io::ErrorKind::AddrInUse).
     pub async fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
-        let target = Sealed::target(&address);
-        let mut result = Err(io::ErrorKind::InvalidInput.into());
-        for address in resolve(&target).await? {
-            result = Self::listen(address, BACKLOG, false);
-            if result.is_ok() {
-                break;
-            }
-        }
-        result
+        SocketOptions::new().listen(address).await
     }
 
-    /// Listens at one address. `v6_only`: an IPv6 wildcard leaves IPv4 alone.
-    pub(super) fn listen(address: SocketAddr, backlog: u32, v6_only: bool) -> io::Result<Self> {
-        if let Some(network) = NETWORK.try_get() {
-            return Ok(Self { open: Some(Open::Virtual(network.listen(address, backlog)?)) });
-        }
-        let socket = SystemSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        if v6_only && address.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        socket.bind(&address.into())?;
-        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-        Self::from_std(socket.into())
+    /// Takes over a listener of another network.
+    pub(super) fn of_network(socket: Box<dyn ListenerSocket>) -> Self {
+        Self { open: Some(Open::Virtual(socket)) }
     }
 
     /// Takes over a listener of the standard library.
@@ -123,7 +102,7 @@ impl TcpListener {
         self.open.take().ok_or_else(closed)?.into_system().map(Into::into)
     }
 
-    fn open(&self) -> io::Result<&Open> {
+    pub(super) fn open(&self) -> io::Result<&Open> {
         self.open.as_ref().ok_or_else(closed)
     }
 
@@ -176,7 +155,7 @@ impl TcpListener {
 
 /// Whether `accept` failed because of the connection, which is gone then, and not because of the listener. The list is
 /// Trio's: what accept(2) says may be passed on from the network, and what firewalls give.
-fn concerns_one_connection(error: &io::Error) -> bool {
+pub(super) fn concerns_one_connection(error: &io::Error) -> bool {
     let Some(code) = error.raw_os_error() else { return false };
     #[cfg(any(target_os = "linux", target_os = "android"))]
     if matches!(code, libc::ENONET | libc::ENOSR) {

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::address::sealed::Target;
+use super::builder::SocketOptions;
 use super::listener::{BACKLOG, TcpListener};
 use super::resolve::resolve;
 
@@ -45,7 +46,13 @@ use super::resolve::resolve;
 /// .unwrap();
 /// ```
 pub fn open_tcp_listeners(port: u16, host: Option<&str>) -> OpenTcpListeners {
-    OpenTcpListeners { port, host: host.map(str::to_owned), backlog: BACKLOG, opening: None }
+    OpenTcpListeners {
+        port,
+        host: host.map(str::to_owned),
+        backlog: BACKLOG,
+        options: SocketOptions::new(),
+        opening: None,
+    }
 }
 
 /// What [`open_tcp_listeners`] gives: a future, and what can be said about it before it is awaited.
@@ -54,6 +61,7 @@ pub struct OpenTcpListeners {
     port: u16,
     host: Option<String>,
     backlog: u32,
+    options: SocketOptions,
     opening: Option<Opening>,
 }
 
@@ -66,14 +74,24 @@ impl OpenTcpListeners {
         self.backlog = backlog.min(BACKLOG);
         self
     }
+
+    /// What else is to be said of the sockets, such as [`reuse_port`](SocketOptions::reuse_port). An IPv6 socket leaves IPv4
+    /// alone unless said.
+    pub fn options(mut self, options: SocketOptions) -> Self {
+        self.options = options;
+        self
+    }
 }
 
 impl Future for OpenTcpListeners {
     type Output = io::Result<Vec<TcpListener>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { port, host, backlog, opening } = &mut *self;
-        let opening = opening.get_or_insert_with(|| Box::pin(open(*port, host.take(), *backlog)));
+        let Self { port, host, backlog, options, opening } = &mut *self;
+        let opening = opening.get_or_insert_with(|| {
+            let options = std::mem::take(options).backlog(*backlog);
+            Box::pin(open(*port, host.take(), options))
+        });
         opening.as_mut().poll(context)
     }
 }
@@ -87,14 +105,17 @@ impl fmt::Debug for OpenTcpListeners {
     }
 }
 
-async fn open(port: u16, host: Option<String>, backlog: u32) -> io::Result<Vec<TcpListener>> {
+async fn open(port: u16, host: Option<String>, mut options: SocketOptions) -> io::Result<Vec<TcpListener>> {
     let target = match host {
         Some(host) => Target::named(&host, port),
         None => Target::Addresses(vec![(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()]),
     };
+    if !options.has_only_v6() {
+        options = options.only_v6(true);
+    }
     let addresses = resolve(&target).await?;
     open_all(&addresses, |address| {
-        let listener = TcpListener::listen(address, backlog, true)?;
+        let listener = options.listen_at(address)?;
         let port = listener.local_addr()?.port();
         Ok((listener, port))
     })

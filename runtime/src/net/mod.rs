@@ -8,6 +8,10 @@
 //! and one that sends share a connection by its [halves](TcpStream::split), or borrow a [`UdpSocket`], whose operations take
 //! `&self` and fail if two of them wait for the same. Dropping a socket closes it.
 //!
+//! [`UnixStream`], [`UnixListener`] and [`UnixDatagram`] are for programs of one machine. [`SocketOptions`] says what has to be
+//! said before a socket is connected or bound; other options are methods. Names are looked up by the system on a thread, or by
+//! a [`HostnameResolver`]. [`inherited_sockets`] are those that a service manager has opened.
+//!
 //! In tests, the same code can run on the hosts of a [virtual network](crate::testing::net).
 //!
 //! # Examples
@@ -56,24 +60,39 @@
 //!     Ok(())
 //! }
 //! ```
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod address;
-mod halves;
+mod builder;
+mod datagrams;
+mod foreign;
+pub(crate) mod halves;
 pub(crate) mod happy;
+mod inherited;
 mod listener;
 pub(crate) mod listeners;
+mod options;
+pub(crate) mod per_core;
 mod resolve;
 pub(crate) mod seam;
 pub(crate) mod serve;
-mod socket;
+pub(crate) mod socket;
 mod stream;
+pub(crate) mod transport;
 mod udp;
+pub(crate) mod unix;
 
 pub use address::ToSocketAddrs;
-pub use halves::{TcpReceiveHalf, TcpSendHalf};
+pub use builder::SocketOptions;
+pub use halves::{ReceiveHalf, SendHalf, TcpReceiveHalf, TcpSendHalf, UnixReceiveHalf, UnixSendHalf};
+pub use happy::OpenTcpStream;
+pub use inherited::{InheritedSocket, inherited_sockets};
 pub use listener::TcpListener;
 pub use listeners::OpenTcpListeners;
+pub use options::Keepalive;
+pub use per_core::ServePerCore;
+pub use resolve::{HostnameResolver, Lookup, NameInfo, getaddrinfo, getnameinfo, set_custom_hostname_resolver};
 pub use serve::Serve;
 pub use stream::TcpStream;
 pub use udp::UdpSocket;
+pub use unix::{BindUnixListener, PeerCredentials, UnixDatagram, UnixListener, UnixStream};

@@ -51,6 +51,8 @@ pub(crate) trait StreamSocket: VirtualSocket {
     fn peer_addr(&self) -> SocketAddr;
     fn send(&self, data: &[u8]) -> io::Result<usize>;
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize>;
+    /// As `receive`, but what it gives stays there.
+    fn peek(&self, buffer: &mut [u8]) -> io::Result<usize>;
     fn end_sending(&self) -> io::Result<()>;
     /// `TCP_NODELAY`, which changes nothing.
     fn nodelay(&self) -> &Cell<bool>;

@@ -2,15 +2,16 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use super::seam::{StreamSocket, VirtualSocket};
+use super::transport::Transport;
 use crate::kernel::checkpoint::free_checkpoint;
 use crate::kernel::reactor::{ClosedResourceError, Direction, Registration};
 
 /// A socket that is open. `S` is the system's kind, `V` that of another network.
-pub(super) enum Socket<S, V: ?Sized> {
+pub(crate) enum Socket<S, V: ?Sized> {
     System {
         // Dropped before the socket, which has to be there for that.
         registration: Registration,
@@ -21,12 +22,12 @@ pub(super) enum Socket<S, V: ?Sized> {
 
 impl<S: AsRawFd, V: VirtualSocket + ?Sized> Socket<S, V> {
     /// Has the run watch a socket of the system, which must not block. `urgent`: it is one that may have urgent data.
-    pub(super) fn watch(socket: S, urgent: bool) -> io::Result<Self> {
+    pub(crate) fn watch(socket: S, urgent: bool) -> io::Result<Self> {
         Ok(Self::System { registration: Registration::new(&socket, urgent)?, socket })
     }
 
     /// Makes a non-blocking call as soon as it does not say `WouldBlock`: a checkpoint, see [`Registration::io`].
-    pub(super) async fn io<T>(
+    pub(crate) async fn io<T>(
         &self,
         direction: Direction,
         mut system: impl FnMut(&S) -> io::Result<T>,
@@ -39,7 +40,7 @@ impl<S: AsRawFd, V: VirtualSocket + ?Sized> Socket<S, V> {
     }
 
     /// Waits until a call in this direction might not block. A checkpoint.
-    pub(super) async fn ready(&self, direction: Direction) -> io::Result<()> {
+    pub(crate) async fn ready(&self, direction: Direction) -> io::Result<()> {
         match self {
             Self::System { registration, .. } => registration.ready(direction).await,
             Self::Virtual(socket) => socket.ready(direction).await,
@@ -47,7 +48,7 @@ impl<S: AsRawFd, V: VirtualSocket + ?Sized> Socket<S, V> {
     }
 
     /// Does what does not wait.
-    pub(super) fn ask<T>(
+    pub(crate) fn ask<T>(
         &self,
         system: impl FnOnce(&S) -> io::Result<T>,
         call: impl FnOnce(&V) -> io::Result<T>,
@@ -59,14 +60,14 @@ impl<S: AsRawFd, V: VirtualSocket + ?Sized> Socket<S, V> {
     }
 
     /// Closes the socket, without a word to the selector.
-    pub(super) fn close(self) {
+    pub(crate) fn close(self) {
         if let Self::System { registration, .. } = &self {
             registration.closes();
         }
     }
 
     /// Gives the system's socket to somebody else.
-    pub(super) fn into_system(self) -> io::Result<S> {
+    pub(crate) fn into_system(self) -> io::Result<S> {
         match self {
             Self::System { registration, socket } => {
                 drop(registration);
@@ -80,7 +81,7 @@ impl<S: AsRawFd, V: VirtualSocket + ?Sized> Socket<S, V> {
     ///
     /// If the system has no such socket.
     #[track_caller]
-    pub(super) fn as_fd(&self) -> BorrowedFd<'_>
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_>
     where
         S: AsFd,
     {
@@ -109,11 +110,8 @@ async fn io<V: VirtualSocket + ?Sized, T>(
 }
 
 /// What streams do, of whatever family.
-impl<S: AsRawFd> Socket<S, dyn StreamSocket>
-where
-    for<'a> &'a S: Read + Write,
-{
-    pub(super) async fn send_all(&self, data: &[u8]) -> io::Result<()> {
+impl<S: Transport> Socket<S, dyn StreamSocket> {
+    pub(crate) async fn send_all(&self, data: &[u8]) -> io::Result<()> {
         if data.is_empty() {
             free_checkpoint().await;
             return Ok(());
@@ -122,9 +120,8 @@ where
         while !rest.is_empty() {
             let count = match self {
                 Self::System { registration, socket } => {
-                    let mut socket = socket;
                     let sent = |count: &usize| *count < rest.len();
-                    registration.io(Direction::Write, || socket.write(rest), sent).await?
+                    registration.io(Direction::Write, || socket.send(rest), sent).await?
                 }
                 Self::Virtual(socket) => io(&**socket, Direction::Write, |socket| socket.send(rest)).await?,
             };
@@ -136,28 +133,90 @@ where
         Ok(())
     }
 
-    pub(super) async fn wait_send_all_might_not_block(&self) -> io::Result<()> {
+    pub(crate) async fn send_all_vectored(&self, mut pieces: &mut [IoSlice<'_>]) -> io::Result<()> {
+        // Takes the empty ones off the beginning.
+        IoSlice::advance_slices(&mut pieces, 0);
+        if pieces.is_empty() {
+            free_checkpoint().await;
+            return Ok(());
+        }
+        while !pieces.is_empty() {
+            let count = match self {
+                Self::System { registration, socket } => {
+                    let total: usize = pieces.iter().map(|piece| piece.len()).sum();
+                    registration.io(Direction::Write, || socket.send_vectored(pieces), |count| *count < total).await?
+                }
+                Self::Virtual(socket) => io(&**socket, Direction::Write, |socket| socket.send(&pieces[0])).await?,
+            };
+            if count == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            IoSlice::advance_slices(&mut pieces, count);
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn wait_send_all_might_not_block(&self) -> io::Result<()> {
         self.ready(Direction::Write).await
     }
 
-    pub(super) async fn receive_some(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(crate) async fn receive_some(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let room = buffer.len();
         if room == 0 {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a buffer without room can't receive anything"));
+            return Err(no_room());
         }
         match self {
             Self::System { registration, socket } => {
-                let mut socket = socket;
-                // The end is not "nothing more for now": it comes again each time.
-                let drained = |count: &usize| *count > 0 && *count < room;
-                registration.io(Direction::Read, || socket.read(buffer), drained).await
+                registration.io(Direction::Read, || socket.receive(buffer), drained::<S>(room)).await
             }
             Self::Virtual(socket) => io(&**socket, Direction::Read, |socket| socket.receive(buffer)).await,
         }
     }
+
+    pub(crate) async fn receive_some_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let room = buffers.iter().map(|buffer| buffer.len()).sum();
+        let Some(first) = buffers.iter().position(|buffer| !buffer.is_empty()) else { return Err(no_room()) };
+        match self {
+            Self::System { registration, socket } => {
+                registration.io(Direction::Read, || socket.receive_vectored(buffers), drained::<S>(room)).await
+            }
+            Self::Virtual(socket) => io(&**socket, Direction::Read, |socket| socket.receive(&mut buffers[first])).await,
+        }
+    }
+
+    /// Looks at what a [`receive_some`](Self::receive_some) would give.
+    pub(crate) async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Err(no_room());
+        }
+        match self {
+            Self::System { registration, socket } => {
+                registration.io(Direction::Read, || socket.peek(buffer), |_| false).await
+            }
+            Self::Virtual(socket) => io(&**socket, Direction::Read, |socket| socket.peek(buffer)).await,
+        }
+    }
+
+    /// Says that no more data will come, unless it `sent` that already.
+    pub(crate) fn say_eof(&self, sent: &mut bool) -> io::Result<()> {
+        if !*sent {
+            self.ask(S::end_sending, |socket| socket.end_sending())?;
+            *sent = true;
+        }
+        Ok(())
+    }
 }
 
-pub(super) fn closed() -> io::Error {
+/// Whether a read has taken all there was. The end is not "nothing more for now": it comes again each time.
+fn drained<S: Transport>(room: usize) -> impl Fn(&usize) -> bool {
+    move |count| S::SHORT_READ_DRAINS && *count > 0 && *count < room
+}
+
+fn no_room() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "a buffer without room can't receive anything")
+}
+
+pub(crate) fn closed() -> io::Error {
     io::Error::other(ClosedResourceError)
 }
 

@@ -2,14 +2,15 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Domain, Protocol, SockRef, Socket as SystemSocket, Type};
 
 use super::address::ToSocketAddrs;
 use super::address::sealed::Sealed;
+use super::builder::SocketOptions;
 use super::halves::{TcpReceiveHalf, TcpSendHalf};
 use super::happy;
 use super::seam::{NETWORK, StreamSocket};
@@ -58,17 +59,6 @@ pub struct TcpStream {
 /// What the stream and its halves work on.
 pub(super) type Open = Socket<std::net::TcpStream, dyn StreamSocket>;
 
-impl Open {
-    /// Says that no more data will come, unless it `sent` that already.
-    pub(super) fn say_eof(&self, sent: &mut bool) -> io::Result<()> {
-        if !*sent {
-            self.ask(|socket| socket.shutdown(Shutdown::Write), |socket| socket.end_sending())?;
-            *sent = true;
-        }
-        Ok(())
-    }
-}
-
 impl TcpStream {
     /// Connects to an address.
     ///
@@ -103,16 +93,19 @@ impl TcpStream {
     /// ```
     #[track_caller]
     pub fn connect<A: ToSocketAddrs>(address: A) -> impl Future<Output = io::Result<Self>> + use<A> {
-        happy::connect(Sealed::target(&address), std::panic::Location::caller())
+        happy::connect(Sealed::target(&address), None, std::panic::Location::caller())
     }
 
     /// Connects to one address. A cancel point, and a schedule point if it has to wait.
-    pub(crate) async fn connect_to(address: SocketAddr) -> io::Result<Self> {
+    pub(crate) async fn connect_to(address: SocketAddr, options: Option<&SocketOptions>) -> io::Result<Self> {
         if let Some(network) = NETWORK.try_get() {
             return network.connect(address).await.map(Self::of_network);
         }
         checkpoint_if_cancelled().await;
         let socket = nonblocking_socket(address)?;
+        if let Some(options) = options {
+            options.prepare(&socket, address)?;
+        }
         let connected = match socket.connect(&address.into()) {
             Ok(()) => true,
             // Interrupted or not, the system goes on with it.
@@ -120,6 +113,9 @@ impl TcpStream {
             Err(error) => return Err(error),
         };
         let stream = Self::adopt(socket.into())?;
+        if let Some(nodelay) = options.and_then(SocketOptions::said_nodelay) {
+            stream.set_nodelay(nodelay)?;
+        }
         if let Open::System { registration, socket } = stream.open()? {
             // There is hardly ever something to read yet; if there is, the system has an edge for us.
             registration.blocked(Direction::Read);
@@ -195,7 +191,7 @@ impl TcpStream {
         }
     }
 
-    fn open(&self) -> io::Result<&Open> {
+    pub(super) fn open(&self) -> io::Result<&Open> {
         self.open.as_ref().ok_or_else(closed)
     }
 
@@ -241,6 +237,80 @@ impl TcpStream {
     /// the system's error if the connection broke, such as [`ConnectionReset`](io::ErrorKind::ConnectionReset).
     pub async fn receive_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.open_for_receiving()?.receive_some(buffer).await
+    }
+
+    /// Sends all of several pieces of data, one after the other, with few system calls. The slices are used up on the way, as by
+    /// [`IoSlice::advance_slices`].
+    ///
+    /// A checkpoint.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`send_all`](Self::send_all).
+    ///
+    /// # Errors
+    ///
+    /// As `send_all`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{IoSlice, IoSliceMut};
+    /// use trio::net::UnixStream;
+    /// trio::run(async {
+    ///     // The same with TCP.
+    ///     let (mut a, mut b) = UnixStream::pair()?;
+    ///     a.send_all_vectored(&mut [IoSlice::new(b"head"), IoSlice::new(b"body")]).await?;
+    ///     let (mut head, mut body) = ([0; 4], [0; 16]);
+    ///     let mut buffers = [IoSliceMut::new(&mut head), IoSliceMut::new(&mut body)];
+    ///     assert_eq!(b.receive_some_vectored(&mut buffers).await?, 8);
+    ///     assert_eq!((&head, &body[..4]), (b"head", &b"body"[..]));
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
+    pub async fn send_all_vectored(&mut self, pieces: &mut [IoSlice<'_>]) -> io::Result<()> {
+        self.open_for_sending()?.send_all_vectored(pieces).await
+    }
+
+    /// As [`receive_some`](Self::receive_some), into several buffers, which are filled one after the other.
+    ///
+    /// A checkpoint. Cancelled or dropped, it has received nothing.
+    ///
+    /// # Errors
+    ///
+    /// As `receive_some`; [`InvalidInput`](io::ErrorKind::InvalidInput) if no buffer has room.
+    pub async fn receive_some_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.open_for_receiving()?.receive_some_vectored(buffers).await
+    }
+
+    /// As [`receive_some`](Self::receive_some), but what it gives is still there for the next call.
+    ///
+    /// A checkpoint. Cancelling it has no effect.
+    ///
+    /// # Errors
+    ///
+    /// As `receive_some`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use trio::net::{TcpListener, TcpStream};
+    /// trio::run(async {
+    ///     let mut listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let mut client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (mut server, _) = listener.accept().await?;
+    ///     client.send_all(b"GET").await?;
+    ///     let mut buffer = [0; 8];
+    ///     // Which protocol is it?
+    ///     assert_eq!(server.peek(&mut buffer[..1]).await?, 1);
+    ///     assert_eq!(server.receive_some(&mut buffer).await?, 3);
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
+    pub async fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.open_for_receiving()?.peek(buffer).await
     }
 
     /// Waits until a [`send_all`](Self::send_all) might not have to wait: less than 16 KiB are waiting to be sent, where
@@ -370,8 +440,7 @@ impl TcpStream {
         self.open()?.ask(std::net::TcpStream::nodelay, |socket| Ok(socket.nodelay().get()))
     }
 
-    /// Sets whether small pieces of data go out at once. For other options, use a crate such as `socket2` through
-    /// [`AsFd`].
+    /// Sets whether small pieces of data go out at once.
     ///
     /// # Errors
     ///
@@ -404,7 +473,7 @@ fn nonblocking_socket(address: SocketAddr) -> io::Result<SystemSocket> {
     }
 }
 
-fn is_in_progress(error: &io::Error) -> bool {
+pub(super) fn is_in_progress(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EINPROGRESS)
 }
 

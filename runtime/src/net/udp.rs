@@ -45,7 +45,7 @@ pub struct UdpSocket {
     open: Option<Open>,
 }
 
-type Open = Socket<std::net::UdpSocket, dyn DatagramSocket>;
+pub(super) type Open = Socket<std::net::UdpSocket, dyn DatagramSocket>;
 
 impl UdpSocket {
     /// A socket at an address of this machine; port 0 lets the system choose one. If there is more than one address, at
@@ -62,7 +62,7 @@ impl UdpSocket {
         first_that_works(resolve(&target).await?, Self::bind_to)
     }
 
-    fn bind_to(address: SocketAddr) -> io::Result<Self> {
+    pub(super) fn bind_to(address: SocketAddr) -> io::Result<Self> {
         match NETWORK.try_get() {
             Some(network) => Ok(Self { open: Some(Open::Virtual(network.bind(address)?)) }),
             None => Self::from_std(std::net::UdpSocket::bind(address)?),
@@ -93,7 +93,7 @@ impl UdpSocket {
         self.open.take().ok_or_else(closed)?.into_system()
     }
 
-    fn open(&self) -> io::Result<&Open> {
+    pub(super) fn open(&self) -> io::Result<&Open> {
         self.open.as_ref().ok_or_else(closed)
     }
 
@@ -368,7 +368,7 @@ impl UdpSocket {
 const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// What the first address gives for which there is no error, or the last one's error. There is at least one.
-fn first_that_works<T>(
+pub(super) fn first_that_works<T>(
     addresses: Vec<SocketAddr>,
     mut attempt: impl FnMut(SocketAddr) -> io::Result<T>,
 ) -> io::Result<T> {

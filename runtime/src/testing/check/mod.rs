@@ -22,7 +22,7 @@ use super::wait_all_tasks_blocked;
 use crate::kernel::nursery::open_nursery;
 use crate::kernel::reactor::{BusyResourceError, ClosedResourceError};
 use crate::kernel::scope::CancelScope;
-use crate::stream::{AsyncResource, HalfCloseableStream, ReceiveStream, SendStream};
+use crate::stream::{AsyncResource, HalfCloseableStream, ReceiveStream, SendStream, aclose_forcefully};
 use crate::sync::BrokenResourceError;
 
 // ---------------------------------------------------------------------- operations that must be checkpoints
@@ -81,11 +81,10 @@ async fn sends_until_broken(stream: &mut impl SendStream) {
     }
 }
 
-/// Closes a resource without grace: Trio's `aclose_forcefully`. Dropping it would do so too, but then nobody can look at
-/// what it does afterwards.
+/// Closes a resource without grace. Dropping it would do so too, but then nobody can look at what it does afterwards.
 async fn close_forcefully(resource: &mut impl AsyncResource) {
-    // That it is cancelled is the point; what it has to say does not matter.
-    let _ = cancelled(resource.aclose()).await;
+    // What it has to say does not matter.
+    let _ = aclose_forcefully(resource).await;
 }
 
 /// Runs an operation in a scope that is cancelled already.

@@ -268,6 +268,27 @@ impl Endpoint {
 }
 
 impl State {
+    /// Copies what has come, which stays there; an error is told once.
+    fn look(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.received.is_empty() {
+            return match self.error {
+                _ if self.ended => Ok(0),
+                Some(code) => {
+                    self.error = None;
+                    Err(os(code))
+                }
+                None if self.broken => Ok(0),
+                None => Err(io::ErrorKind::WouldBlock.into()),
+            };
+        }
+        let count = buffer.len().min(self.received.len());
+        let (front, back) = self.received.as_slices();
+        let from_front = count.min(front.len());
+        buffer[..from_front].copy_from_slice(&front[..from_front]);
+        buffer[from_front..count].copy_from_slice(&back[..count - from_front]);
+        Ok(count)
+    }
+
     fn take_in(&mut self, what: What) {
         match what {
             What::Open => {}
@@ -360,29 +381,18 @@ impl StreamSocket for Connection {
         let end = &*self.0;
         let (count, broken) = {
             let mut state = end.state.borrow_mut();
-            if state.received.is_empty() {
-                return match state.error {
-                    _ if state.ended => Ok(0),
-                    Some(code) => {
-                        state.error = None;
-                        Err(os(code))
-                    }
-                    None if state.broken => Ok(0),
-                    None => Err(io::ErrorKind::WouldBlock.into()),
-                };
-            }
-            let count = buffer.len().min(state.received.len());
-            let (front, back) = state.received.as_slices();
-            let from_front = count.min(front.len());
-            buffer[..from_front].copy_from_slice(&front[..from_front]);
-            buffer[from_front..count].copy_from_slice(&back[..count - from_front]);
+            let count = state.look(buffer)?;
             state.received.drain(..count);
             (count, state.broken)
         };
-        if !broken {
+        if !broken && count > 0 {
             end.send(What::Taken(count));
         }
         Ok(count)
+    }
+
+    fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.state.borrow_mut().look(buffer)
     }
 
     fn end_sending(&self) -> io::Result<()> {
