@@ -105,7 +105,7 @@
 //! * between tasks: [`Event`], [`Lock`], [`RwLock`], [`Condition`], [`Semaphore`], [`CapacityLimiter`], [`Barrier`],
 //!   [`AsyncValue`], [`open_memory_channel`], [`safe_channel`], [`TaskLocal`]
 //! * several futures at once: [`join`], [`race`], [`wait_all`], [`wait_any`], [`for_each_concurrent`]
-//! * network: [`net`], [`open_tcp_stream`], [`SendStream`], [`ReceiveStream`], [`BufferedReceiveStream`]
+//! * network: [`net`], [`open_tcp_stream`], [`open_tcp_listeners`], [`serve_tcp`], [`SendStream`], [`ReceiveStream`], [`BufferedReceiveStream`]
 //! * for your own primitives: [`ParkingLot`], [`lowlevel`]
 //!
 //! # Features
@@ -167,6 +167,8 @@ pub use kernel::task::{Cancelled, TaskHandle};
 pub use kernel::token::RunFinishedError;
 pub use kernel::view::{EffectiveDeadline, current_effective_deadline};
 pub use net::happy::open_tcp_stream;
+pub use net::listeners::open_tcp_listeners;
+pub use net::serve::{serve_listeners, serve_tcp};
 pub use rate_limiter::RateLimiter;
 pub use stream::{
     AsyncResource, ByteStream, HalfCloseableStream, Listener, ReceiveStream, SendStream, SplitStream, StapledStream,

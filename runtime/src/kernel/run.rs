@@ -255,6 +255,12 @@ impl Run {
         self.current().is_held()
     }
 
+    /// A seed for chances that are to follow from the run's own, if it has one. Where all schedules are tried in turn there is
+    /// none: its choices are few ones.
+    pub(crate) fn derived_seed(&self) -> Option<u64> {
+        matches!(self.schedule, Schedule::Seeded(_)).then(|| self.schedule.choose(usize::MAX) as u64)
+    }
+
     /// Lets the schedule put a nursery's ready children into an order of its choice.
     #[inline]
     pub(crate) fn order_ready(&self, nursery: Node) {

@@ -75,12 +75,21 @@ pub(crate) mod sealed {
     /// The hidden half of [`ToSocketAddrs`](super::ToSocketAddrs).
     pub trait Sealed {
         fn target(&self) -> Target;
+
+        /// The address, if it is one already.
+        fn address(&self) -> Option<SocketAddr> {
+            None
+        }
     }
 }
 
 impl Sealed for SocketAddr {
     fn target(&self) -> Target {
         Target::Addresses(vec![*self])
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        Some(*self)
     }
 }
 
@@ -154,6 +163,10 @@ impl Sealed for [SocketAddr] {
 impl<T: Sealed + ?Sized> Sealed for &T {
     fn target(&self) -> Target {
         (**self).target()
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        (**self).address()
     }
 }
 

@@ -4,7 +4,8 @@
 use std::fmt;
 use std::io;
 
-use super::stream::{Open, closed};
+use super::socket::closed;
+use super::stream::Open;
 use crate::kernel::checkpoint::free_checkpoint;
 use crate::stream::{AsyncResource, ReceiveStream, SendStream};
 

@@ -6,18 +6,20 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket as SystemSocket, Type};
 
 use super::address::ToSocketAddrs;
 use super::address::sealed::Sealed;
 use super::resolve::resolve;
+use super::seam::{ListenerSocket, NETWORK};
+use super::socket::{Socket, closed};
 use super::stream::TcpStream;
 use crate::kernel::checkpoint::free_checkpoint;
-use crate::kernel::reactor::{ClosedResourceError, Direction, Registration};
+use crate::kernel::reactor::Direction;
 use crate::stream::{AsyncResource, Listener};
 
 /// How many connections may wait to be accepted: as many as the system allows, which on most is far fewer.
-const BACKLOG: i32 = 0xffff;
+pub(super) const BACKLOG: u32 = 0xffff;
 
 /// A TCP socket that waits for connections: Trio's `SocketListener`.
 ///
@@ -42,12 +44,8 @@ pub struct TcpListener {
     open: Option<Open>,
 }
 
-struct Open {
-    // Dropped before the socket, which has to be there for that.
-    registration: Registration,
-    /// mio's, since that accepts nonblocking connections in one system call.
-    socket: mio::net::TcpListener,
-}
+/// mio's kind, since that accepts nonblocking connections in one system call.
+type Open = Socket<mio::net::TcpListener, dyn ListenerSocket>;
 
 impl TcpListener {
     /// Listens at an address; port 0 lets the system choose one. If there is more than one address, at the first that
@@ -65,7 +63,7 @@ impl TcpListener {
         let target = Sealed::target(&address);
         let mut result = Err(io::ErrorKind::InvalidInput.into());
         for address in resolve(&target).await? {
-            result = Self::listen(address);
+            result = Self::listen(address, BACKLOG, false);
             if result.is_ok() {
                 break;
             }
@@ -73,11 +71,18 @@ impl TcpListener {
         result
     }
 
-    fn listen(address: SocketAddr) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    /// Listens at one address. `v6_only`: an IPv6 wildcard leaves IPv4 alone.
+    pub(super) fn listen(address: SocketAddr, backlog: u32, v6_only: bool) -> io::Result<Self> {
+        if let Some(network) = NETWORK.try_get() {
+            return Ok(Self { open: Some(Open::Virtual(network.listen(address, backlog)?)) });
+        }
+        let socket = SystemSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
+        if v6_only && address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
         socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
+        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
         Self::from_std(socket.into())
     }
 
@@ -105,19 +110,17 @@ impl TcpListener {
     /// ```
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        let registration = Registration::new(&listener, false)?;
-        Ok(Self { open: Some(Open { registration, socket: mio::net::TcpListener::from_std(listener) }) })
+        Ok(Self { open: Some(Open::watch(mio::net::TcpListener::from_std(listener), false)?) })
     }
 
     /// Gives the listener to the standard library. It is still nonblocking.
     ///
     /// # Errors
     ///
-    /// [`ClosedResourceError`] if it has been closed.
+    /// [`ClosedResourceError`](crate::ClosedResourceError) if it has been closed;
+    /// [`Unsupported`](io::ErrorKind::Unsupported) if it is one of a virtual network.
     pub fn into_std(mut self) -> io::Result<std::net::TcpListener> {
-        let Open { registration, socket } = self.open.take().ok_or_else(closed)?;
-        drop(registration);
-        Ok(socket.into())
+        self.open.take().ok_or_else(closed)?.into_system().map(Into::into)
     }
 
     fn open(&self) -> io::Result<&Open> {
@@ -133,16 +136,19 @@ impl TcpListener {
     /// # Errors
     ///
     /// The system's when it has run out of something, typically of descriptors: wait a moment, and try again.
-    /// [`ClosedResourceError`] (inside the `io::Error`) after [`aclose`](Self::aclose).
+    /// [`ClosedResourceError`](crate::ClosedResourceError) (inside the `io::Error`) after [`aclose`](Self::aclose).
     pub async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
-        let Open { registration, socket } = self.open()?;
-        loop {
-            match registration.io(Direction::Read, || socket.accept(), |_| false).await {
+        let accept = |socket: &mio::net::TcpListener| loop {
+            match socket.accept() {
                 Ok((stream, peer)) => return Ok((TcpStream::adopt(stream.into())?, peer)),
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => return Err(error),
             }
-        }
+        };
+        let accept_there = |socket: &(dyn ListenerSocket + 'static)| {
+            socket.accept().map(|(stream, peer)| (TcpStream::of_network(stream), peer))
+        };
+        self.open()?.io(Direction::Read, accept, accept_there).await
     }
 
     /// Closes the listener, as dropping it does. Doing it again changes nothing.
@@ -162,14 +168,10 @@ impl TcpListener {
     ///
     /// # Errors
     ///
-    /// [`ClosedResourceError`] after [`aclose`](Self::aclose).
+    /// [`ClosedResourceError`](crate::ClosedResourceError) after [`aclose`](Self::aclose).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.open()?.socket.local_addr()
+        self.open()?.ask(mio::net::TcpListener::local_addr, |socket| Ok(socket.local_addr()))
     }
-}
-
-fn closed() -> io::Error {
-    io::Error::other(ClosedResourceError)
 }
 
 /// Whether `accept` failed because of the connection, which is gone then, and not because of the listener. The list is
@@ -201,7 +203,7 @@ fn concerns_one_connection(error: &io::Error) -> bool {
 impl fmt::Debug for TcpListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.open {
-            Some(open) => f.debug_struct("TcpListener").field("address", &open.socket.local_addr()).finish(),
+            Some(_) => f.debug_struct("TcpListener").field("address", &self.local_addr().ok()).finish(),
             None => f.write_str("TcpListener(closed)"),
         }
     }
@@ -211,11 +213,12 @@ impl fmt::Debug for TcpListener {
 ///
 /// # Panics
 ///
-/// After [`aclose`](TcpListener::aclose), when there is no descriptor.
+/// After [`aclose`](TcpListener::aclose), when there is no descriptor; and if the listener is one of a virtual network,
+/// which never has one.
 impl AsFd for TcpListener {
     #[track_caller]
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.open.as_ref().expect("a listener that was closed has no descriptor").socket.as_fd()
+        self.open.as_ref().expect("a listener that was closed has no descriptor").as_fd()
     }
 }
 
@@ -247,6 +250,6 @@ mod tests {
         for code in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EBADF, libc::EFAULT, libc::EINVAL] {
             assert!(!concerns(code), "{code}");
         }
-        assert!(!concerns_one_connection(&io::Error::other(ClosedResourceError)));
+        assert!(!concerns_one_connection(&closed()));
     }
 }

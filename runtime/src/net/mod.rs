@@ -5,11 +5,14 @@
 //! with it: afterwards it can only be dropped.
 //!
 //! Two tasks can't use the same socket for the same thing at one time: operations take `&mut self`. One task that receives
-//! and one that sends share a connection by its [halves](TcpStream::split). Dropping a socket closes it.
+//! and one that sends share a connection by its [halves](TcpStream::split), or borrow a [`UdpSocket`], whose operations take
+//! `&self` and fail if two of them wait for the same. Dropping a socket closes it.
+//!
+//! In tests, the same code can run on the hosts of a [virtual network](crate::testing::net).
 //!
 //! # Examples
 //!
-//! A server that sends everything back:
+//! A server that sends everything back ([`serve_tcp`](crate::serve_tcp) does what `serve` does here):
 //!
 //! ```
 //! use trio::net::{TcpListener, TcpStream};
@@ -59,10 +62,18 @@ mod address;
 mod halves;
 pub(crate) mod happy;
 mod listener;
+pub(crate) mod listeners;
 mod resolve;
+pub(crate) mod seam;
+pub(crate) mod serve;
+mod socket;
 mod stream;
+mod udp;
 
 pub use address::ToSocketAddrs;
 pub use halves::{TcpReceiveHalf, TcpSendHalf};
 pub use listener::TcpListener;
+pub use listeners::OpenTcpListeners;
+pub use serve::Serve;
 pub use stream::TcpStream;
+pub use udp::UdpSocket;

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use super::address::sealed::Target;
+use super::seam::NETWORK;
 use crate::kernel::checkpoint::free_checkpoint;
 use crate::threads::run_abandonable;
 
@@ -26,10 +27,18 @@ pub(crate) async fn resolve(target: &Target) -> io::Result<Vec<SocketAddr>> {
             ));
         }
     };
+    if let Some(network) = NETWORK.try_get() {
+        free_checkpoint().await;
+        let addresses = network.resolve(&host).map_err(|error| not_found(target, &error))?;
+        return some(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect(), target);
+    }
     let found = run_abandonable(move || (host, port).to_socket_addrs().map(Vec::from_iter)).await?;
-    let addresses =
-        found.map_err(|error| io::Error::new(error.kind(), format!("no address was found for {target}: {error}")))?;
+    let addresses = found.map_err(|error| not_found(target, &error))?;
     some(addresses, target)
+}
+
+fn not_found(target: &Target, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("no address was found for {target}: {error}"))
 }
 
 fn some(addresses: Vec<SocketAddr>, target: &Target) -> io::Result<Vec<SocketAddr>> {

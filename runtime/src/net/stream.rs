@@ -2,18 +2,20 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket as SystemSocket, Type};
 
 use super::address::ToSocketAddrs;
 use super::address::sealed::Sealed;
 use super::halves::{TcpReceiveHalf, TcpSendHalf};
 use super::happy;
+use super::seam::{NETWORK, StreamSocket};
+use super::socket::{Socket, closed};
 use crate::kernel::checkpoint::{checkpoint_if_cancelled, free_checkpoint};
-use crate::kernel::reactor::{ClosedResourceError, Direction, Registration};
+use crate::kernel::reactor::Direction;
 use crate::stream::{AsyncResource, ByteStream, HalfCloseableStream, ReceiveStream, SendStream, SplitStream};
 
 /// With less than this waiting to be sent the system asks for more: enough to keep a connection busy, and so little
@@ -53,51 +55,14 @@ pub struct TcpStream {
     receiving_closed: bool,
 }
 
-pub(super) struct Open {
-    // Dropped before the socket, which has to be there for that.
-    registration: Registration,
-    socket: std::net::TcpStream,
-}
+/// What the stream and its halves work on.
+pub(super) type Open = Socket<std::net::TcpStream, dyn StreamSocket>;
 
-/// What the stream and its halves do, once they know that they may.
 impl Open {
-    pub(super) async fn send_all(&self, data: &[u8]) -> io::Result<()> {
-        let Self { registration, socket } = self;
-        if data.is_empty() {
-            free_checkpoint().await;
-            return Ok(());
-        }
-        let mut rest = data;
-        while !rest.is_empty() {
-            let sent = |count: &usize| *count < rest.len();
-            let count = registration.io(Direction::Write, || (&*socket).write(rest), sent).await?;
-            if count == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            rest = &rest[count..];
-        }
-        Ok(())
-    }
-
-    pub(super) async fn wait_send_all_might_not_block(&self) -> io::Result<()> {
-        self.registration.ready(Direction::Write).await
-    }
-
-    pub(super) async fn receive_some(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Self { registration, socket } = self;
-        let room = buffer.len();
-        if room == 0 {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a buffer without room can't receive anything"));
-        }
-        // The end is not "nothing more for now": it comes again each time.
-        let drained = |count: &usize| *count > 0 && *count < room;
-        registration.io(Direction::Read, || (&*socket).read(buffer), drained).await
-    }
-
     /// Says that no more data will come, unless it `sent` that already.
     pub(super) fn say_eof(&self, sent: &mut bool) -> io::Result<()> {
         if !*sent {
-            self.socket.shutdown(Shutdown::Write)?;
+            self.ask(|socket| socket.shutdown(Shutdown::Write), |socket| socket.end_sending())?;
             *sent = true;
         }
         Ok(())
@@ -143,6 +108,9 @@ impl TcpStream {
 
     /// Connects to one address. A cancel point, and a schedule point if it has to wait.
     pub(crate) async fn connect_to(address: SocketAddr) -> io::Result<Self> {
+        if let Some(network) = NETWORK.try_get() {
+            return network.connect(address).await.map(Self::of_network);
+        }
         checkpoint_if_cancelled().await;
         let socket = nonblocking_socket(address)?;
         let connected = match socket.connect(&address.into()) {
@@ -152,14 +120,24 @@ impl TcpStream {
             Err(error) => return Err(error),
         };
         let stream = Self::adopt(socket.into())?;
-        let Open { registration, socket } = stream.open()?;
-        // There is hardly ever something to read yet; if there is, the system has an edge for us.
-        registration.blocked(Direction::Read);
-        if !connected {
-            registration.blocked(Direction::Write);
-            registration.io(Direction::Write, || has_connected(socket), |()| false).await?;
+        if let Open::System { registration, socket } = stream.open()? {
+            // There is hardly ever something to read yet; if there is, the system has an edge for us.
+            registration.blocked(Direction::Read);
+            if !connected {
+                registration.blocked(Direction::Write);
+                registration.io(Direction::Write, || has_connected(socket), |()| false).await?;
+            }
         }
         Ok(stream)
+    }
+
+    /// Takes over a connection of another network.
+    pub(super) const fn of_network(socket: Box<dyn StreamSocket>) -> Self {
+        Self::new(Open::Virtual(socket))
+    }
+
+    const fn new(open: Open) -> Self {
+        Self { open: Some(open), eof_sent: false, receiving_closed: false }
     }
 
     /// Takes over a connected or connecting socket that does not block.
@@ -172,8 +150,7 @@ impl TcpStream {
     }
 
     fn register(socket: std::net::TcpStream) -> io::Result<Self> {
-        let registration = Registration::new(&socket, true)?;
-        Ok(Self { open: Some(Open { registration, socket }), eof_sent: false, receiving_closed: false })
+        Ok(Self::new(Open::watch(socket, true)?))
     }
 
     /// Takes over a connection of the standard library, with the options that it has.
@@ -206,16 +183,15 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// [`ClosedResourceError`] if it has been closed.
+    /// [`ClosedResourceError`](crate::ClosedResourceError) if it has been closed;
+    /// [`Unsupported`](io::ErrorKind::Unsupported) if it is one of a virtual network.
     pub fn into_std(mut self) -> io::Result<std::net::TcpStream> {
-        let Open { registration, socket } = self.open.take().ok_or_else(closed)?;
-        drop(registration);
-        Ok(socket)
+        self.open.take().ok_or_else(closed)?.into_system()
     }
 
     fn close(&mut self) {
         if let Some(open) = self.open.take() {
-            open.registration.closes();
+            open.close();
         }
     }
 
@@ -242,7 +218,7 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// [`ClosedResourceError`] (inside the `io::Error`) after [`aclose`](Self::aclose) or [`send_eof`](Self::send_eof);
+    /// [`ClosedResourceError`](crate::ClosedResourceError) (inside the `io::Error`) after [`aclose`](Self::aclose) or [`send_eof`](Self::send_eof);
     /// the system's error if the connection broke, such as [`BrokenPipe`](io::ErrorKind::BrokenPipe) or
     /// [`ConnectionReset`](io::ErrorKind::ConnectionReset).
     pub async fn send_all(&mut self, data: &[u8]) -> io::Result<()> {
@@ -260,7 +236,7 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// [`ClosedResourceError`] (inside the `io::Error`) after [`aclose`](Self::aclose), or after that of the receiving
+    /// [`ClosedResourceError`](crate::ClosedResourceError) (inside the `io::Error`) after [`aclose`](Self::aclose), or after that of the receiving
     /// half; [`InvalidInput`](io::ErrorKind::InvalidInput) if the buffer has no room, since 0 would then look like the end;
     /// the system's error if the connection broke, such as [`ConnectionReset`](io::ErrorKind::ConnectionReset).
     pub async fn receive_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -287,7 +263,7 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// [`ClosedResourceError`] (inside the `io::Error`) after [`aclose`](Self::aclose); the system's error if the
+    /// [`ClosedResourceError`](crate::ClosedResourceError) (inside the `io::Error`) after [`aclose`](Self::aclose); the system's error if the
     /// connection broke.
     ///
     /// # Examples
@@ -370,28 +346,28 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// The system's, for instance when the connection was reset; [`ClosedResourceError`] after
+    /// The system's, for instance when the connection was reset; [`ClosedResourceError`](crate::ClosedResourceError) after
     /// [`aclose`](Self::aclose).
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.open()?.socket.peer_addr()
+        self.open()?.ask(std::net::TcpStream::peer_addr, |socket| Ok(socket.peer_addr()))
     }
 
     /// The address of this side.
     ///
     /// # Errors
     ///
-    /// [`ClosedResourceError`] after [`aclose`](Self::aclose).
+    /// [`ClosedResourceError`](crate::ClosedResourceError) after [`aclose`](Self::aclose).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.open()?.socket.local_addr()
+        self.open()?.ask(std::net::TcpStream::local_addr, |socket| Ok(socket.local_addr()))
     }
 
     /// Whether small pieces of data go out at once (`TCP_NODELAY`): yes, unless that was changed.
     ///
     /// # Errors
     ///
-    /// [`ClosedResourceError`] after [`aclose`](Self::aclose).
+    /// [`ClosedResourceError`](crate::ClosedResourceError) after [`aclose`](Self::aclose).
     pub fn nodelay(&self) -> io::Result<bool> {
-        self.open()?.socket.nodelay()
+        self.open()?.ask(std::net::TcpStream::nodelay, |socket| Ok(socket.nodelay().get()))
     }
 
     /// Sets whether small pieces of data go out at once. For other options, use a crate such as `socket2` through
@@ -399,9 +375,13 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// The system's; [`ClosedResourceError`] after [`aclose`](Self::aclose).
+    /// The system's; [`ClosedResourceError`](crate::ClosedResourceError) after [`aclose`](Self::aclose).
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.open()?.socket.set_nodelay(nodelay)
+        let set = |socket: &(dyn StreamSocket + 'static)| {
+            socket.nodelay().set(nodelay);
+            Ok(())
+        };
+        self.open()?.ask(|socket| socket.set_nodelay(nodelay), set)
     }
 }
 
@@ -411,18 +391,14 @@ impl Drop for TcpStream {
     }
 }
 
-pub(super) fn closed() -> io::Error {
-    io::Error::other(ClosedResourceError)
-}
-
 /// A new socket for an address of this kind.
-fn nonblocking_socket(address: SocketAddr) -> io::Result<Socket> {
+fn nonblocking_socket(address: SocketAddr) -> io::Result<SystemSocket> {
     let domain = Domain::for_address(address);
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    return Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP));
+    return SystemSocket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP));
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     {
-        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        let socket = SystemSocket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         Ok(socket)
     }
@@ -444,12 +420,6 @@ fn has_connected(socket: &std::net::TcpStream) -> io::Result<()> {
     }
 }
 
-impl fmt::Debug for Open {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.socket.fmt(f)
-    }
-}
-
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.open {
@@ -463,11 +433,12 @@ impl fmt::Debug for TcpStream {
 ///
 /// # Panics
 ///
-/// After [`aclose`](TcpStream::aclose), when there is no descriptor.
+/// After [`aclose`](TcpStream::aclose), when there is no descriptor; and if the stream is one of a virtual network, which
+/// never has one.
 impl AsFd for TcpStream {
     #[track_caller]
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.open.as_ref().expect("a stream that was closed has no descriptor").socket.as_fd()
+        self.open.as_ref().expect("a stream that was closed has no descriptor").as_fd()
     }
 }
 

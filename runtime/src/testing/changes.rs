@@ -1,5 +1,10 @@
 //! Waiting until something is so, for state that others change.
 
+use std::io;
+
+use crate::kernel::checkpoint::checkpoint_if_cancelled;
+use crate::kernel::reactor::BusyResourceError;
+use crate::net::seam::Pending;
 use crate::sync::wait_queue::{Operation, Request, WaitQueue};
 
 /// Who waits for state to change. Whoever changes it says so.
@@ -25,6 +30,18 @@ impl Changes {
                 return;
             }
         }
+    }
+
+    /// As `wait_until`, for one at a time: fails if somebody waits already.
+    pub(super) fn ready<'a>(&'a self, condition: impl Fn() -> bool + 'a) -> Pending<'a, ()> {
+        Box::pin(async move {
+            checkpoint_if_cancelled().await;
+            if self.0.has_waiters() {
+                return Err(io::Error::other(BusyResourceError));
+            }
+            self.wait_until(condition).await;
+            Ok(())
+        })
     }
 }
 

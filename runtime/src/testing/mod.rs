@@ -1,5 +1,5 @@
 //! Tools for testing programs that use trio: a virtual clock, ways to know when nothing more will happen, a forced order,
-//! streams without a network, checks that every stream must pass, and matchers for what a nursery fails with.
+//! streams without a network, a network without wires ([`net`]), checks that every stream must pass, and matchers for what a nursery fails with.
 #![forbid(unsafe_code)]
 
 mod blocked;
@@ -18,6 +18,7 @@ mod memory_pairs;
 mod memory_receive;
 mod memory_send;
 mod mock_clock;
+pub mod net;
 mod output;
 mod sequencer;
 

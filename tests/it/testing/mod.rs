@@ -6,5 +6,6 @@ mod checkpoints;
 mod listener;
 mod matchers;
 mod memory_streams;
+mod net;
 mod sequencer;
 mod stapled;

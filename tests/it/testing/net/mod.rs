@@ -1,0 +1,5 @@
+//! The virtual network.
+
+mod connections;
+mod datagrams;
+mod faults;
