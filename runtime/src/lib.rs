@@ -136,6 +136,8 @@ mod stream;
 mod sync;
 pub mod testing;
 mod threads;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod variables;
 
 /// A result whose error is a [`BoxError`] unless given: so that `?` takes an `io::Error` and an [`ErrorGroup`] alike.
@@ -171,7 +173,8 @@ pub use net::listeners::open_tcp_listeners;
 pub use net::serve::{serve_listeners, serve_tcp};
 pub use rate_limiter::RateLimiter;
 pub use stream::{
-    AsyncResource, ByteStream, HalfCloseableStream, Listener, ReceiveStream, SendStream, SplitStream, StapledStream,
+    AsyncResource, ByteStream, HalfCloseableStream, Listener, ReceiveStream, SendProgress, SendStream, SplitStream,
+    StapledStream,
 };
 pub use sync::{
     AsyncValue, AsyncValueStatistics, Barrier, BarrierStatistics, Borrower, BrokenResourceError, CapacityLimiter,

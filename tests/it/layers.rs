@@ -37,6 +37,7 @@ const MODULES: &[(&str, Layer)] = &[
     ("buffered", Layer::Resources),
     ("threads", Layer::Resources),
     ("net", Layer::Resources),
+    ("tls", Layer::Resources),
     ("testing", Layer::Tools),
     // What `#[trio::main]` and `#[trio::test]` run.
     ("attributes", Layer::Tools),

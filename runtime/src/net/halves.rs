@@ -7,7 +7,7 @@ use std::io;
 use super::socket::closed;
 use super::stream::Open;
 use crate::kernel::checkpoint::free_checkpoint;
-use crate::stream::{AsyncResource, ReceiveStream, SendStream};
+use crate::stream::{AsyncResource, ReceiveStream, SendProgress, SendStream};
 
 /// The half of a [`TcpStream`](super::TcpStream) that receives. Made by [`split`](super::TcpStream::split).
 ///
@@ -166,6 +166,10 @@ impl AsyncResource for TcpSendHalf<'_> {
 impl SendStream for TcpSendHalf<'_> {
     async fn send_all(&mut self, data: &[u8]) -> io::Result<()> {
         self.send_all(data).await
+    }
+
+    async fn send_counted(&mut self, data: &[u8], progress: &mut SendProgress) -> io::Result<()> {
+        self.open()?.send_counted(data, progress).await
     }
 
     async fn wait_send_all_might_not_block(&mut self) -> io::Result<()> {

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use super::seam::{StreamSocket, VirtualSocket};
 use crate::kernel::checkpoint::free_checkpoint;
 use crate::kernel::reactor::{ClosedResourceError, Direction, Registration};
+use crate::stream::SendProgress;
 
 /// A socket that is open. `S` is the system's kind, `V` that of another network.
 pub(super) enum Socket<S, V: ?Sized> {
@@ -114,19 +115,30 @@ where
     for<'a> &'a S: Read + Write,
 {
     pub(super) async fn send_all(&self, data: &[u8]) -> io::Result<()> {
+        self.send_counted(data, &mut SendProgress::new()).await
+    }
+
+    pub(super) async fn send_counted(&self, data: &[u8], progress: &mut SendProgress) -> io::Result<()> {
         if data.is_empty() {
             free_checkpoint().await;
             return Ok(());
         }
         let mut rest = data;
         while !rest.is_empty() {
+            // Counted at once: the operation may still owe a yield, in which it can be dropped.
+            let mut sent = |count| {
+                progress.add(count);
+                count
+            };
             let count = match self {
                 Self::System { registration, socket } => {
                     let mut socket = socket;
-                    let sent = |count: &usize| *count < rest.len();
-                    registration.io(Direction::Write, || socket.write(rest), sent).await?
+                    let filled = |count: &usize| *count < rest.len();
+                    registration.io(Direction::Write, || socket.write(rest).map(&mut sent), filled).await?
                 }
-                Self::Virtual(socket) => io(&**socket, Direction::Write, |socket| socket.send(rest)).await?,
+                Self::Virtual(socket) => {
+                    io(&**socket, Direction::Write, |socket| socket.send(rest).map(&mut sent)).await?
+                }
             };
             if count == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
