@@ -33,6 +33,7 @@ mod support;
 mod sync;
 mod testing;
 mod tidy;
+mod tls;
 mod udp;
 mod ui;
 mod variables;

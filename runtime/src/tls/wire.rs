@@ -55,7 +55,11 @@ impl<T: ByteStream> Wire for &mut T {
     }
 
     async fn ensure_handshake(&mut self, session: &RefCell<Session>) -> io::Result<()> {
-        handshake(session, self).await
+        if session.borrow().is_handshaken() {
+            return Ok(());
+        }
+        // Boxed, since every operation would have to have room for it otherwise.
+        Box::pin(handshake(session, self)).await
     }
 }
 
@@ -101,7 +105,7 @@ impl<'a, T: SplitStream> Wire for &Halves<'a, T> {
         }
         let halves = *self;
         let _turn = halves.handshake.lock().await;
-        handshake(session, self).await
+        Box::pin(handshake(session, self)).await
     }
 }
 
