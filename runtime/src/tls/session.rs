@@ -30,7 +30,8 @@ enum State {
 ///
 /// They are kept here, and not in the operations, so that nothing is lost or sent twice when those are dropped.
 pub(super) struct Session {
-    connection: Connection,
+    /// Boxed: it is large, and a stream should be cheap to move.
+    connection: Box<Connection>,
     state: State,
     /// Done, and our part of it has been sent.
     handshaken: bool,
@@ -70,7 +71,7 @@ impl Session {
         // What is given to it is limited by us.
         connection.set_buffer_limit(None);
         Self {
-            connection,
+            connection: Box::new(connection),
             state: State::Open,
             handshaken: false,
             https_compatible: false,
@@ -168,7 +169,7 @@ impl Session {
     /// That is anything but the tickets that a server has for its client when all is over. Those wait until there is data to
     /// send as well: a client that only sends may not look for them, and we would wait for ever.
     pub(super) fn must_send_for_handshake(&mut self) -> bool {
-        let only_tickets = matches!(self.connection, Connection::Server(_))
+        let only_tickets = matches!(*self.connection, Connection::Server(_))
             && self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3)
             && !self.connection.is_handshaking();
         self.has_outgoing() && !only_tickets
@@ -359,7 +360,7 @@ impl Session {
     }
 
     pub(super) fn is_server(&self) -> bool {
-        matches!(self.connection, Connection::Server(_))
+        matches!(*self.connection, Connection::Server(_))
     }
 }
 

@@ -164,7 +164,7 @@ pub(super) fn narrow_pair(version: Version) -> (TlsStream<Line>, TlsStream<Line>
 pub(super) async fn shake<A: ByteStream, B: ByteStream>(
     (mut client, mut server): (TlsStream<A>, TlsStream<B>),
 ) -> (TlsStream<A>, TlsStream<B>) {
-    let (first, second) = trio::join(client.do_handshake(), server.do_handshake()).await;
+    let (first, second) = both(client.do_handshake(), server.do_handshake()).await;
     first.unwrap();
     second.unwrap();
     (client, server)
@@ -185,7 +185,8 @@ pub(super) async fn receive_exactly(stream: &mut impl trio::ReceiveStream, count
 
 /// Sends back what comes until the end, then closes.
 pub(super) async fn echo<T: SplitStream>(mut stream: TlsStream<T>) -> io::Result<()> {
-    let mut buffer = [0; 4096];
+    // On the heap: a debug build moves futures about, and threads of tests have small stacks.
+    let mut buffer = vec![0; 4096];
     loop {
         match stream.receive_some(&mut buffer).await? {
             0 => return stream.aclose().await,
@@ -201,4 +202,9 @@ pub(super) fn is<E: std::error::Error + 'static>(error: &io::Error) -> bool {
 #[track_caller]
 pub(super) fn assert_fails<E: std::error::Error + 'static>(result: io::Result<impl std::fmt::Debug>) {
     assert!(result.as_ref().is_err_and(is::<E>), "{result:?}");
+}
+
+/// Runs two futures as two tasks. On the heap: a debug build moves futures about, and the stacks of test threads are small.
+pub(super) async fn both<A: Future, B: Future>(first: A, second: B) -> (A::Output, B::Output) {
+    trio::join(Box::pin(first), Box::pin(second)).await
 }

@@ -5,7 +5,7 @@ use trio::tls::TlsStream;
 use trio::{ClosedResourceError, ReceiveStream, SendStream};
 
 use super::line::{narrow, wide};
-use super::pki::{Tls12, Tls13, VERSIONS, Version, assert_fails, narrow_pair, over, shake, wide_pair};
+use super::pki::{Tls12, Tls13, VERSIONS, Version, assert_fails, both, narrow_pair, over, shake, wide_pair};
 
 pub(super) async fn two_way(version: Version, https_compatible: bool) {
     let set = |(client, server): (TlsStream<_>, TlsStream<_>)| {
@@ -62,7 +62,7 @@ async fn tls_over_tls_is_a_stream() {
 async fn a_transport_may_be_borrowed() {
     let (mut here, mut there) = wide();
     let (mut client, mut server) = over((&mut here, &mut there), Tls13);
-    let (sent, received) = trio::join(client.send_all(b"hello"), server.receive_some(&mut [0; 16])).await;
+    let (sent, received) = both(client.send_all(b"hello"), server.receive_some(&mut [0; 16])).await;
     sent.unwrap();
     assert_eq!(received.unwrap(), 5);
     // Closing the one closes the other, with grace and without.
