@@ -113,6 +113,7 @@
 //! All off by default.
 //!
 //! * `stream`: [`MemoryReceiver`] is a `Stream` of the `futures` crates
+//! * `tls`: TLS over any stream, by rustls (the module `tls`)
 //! * `full`: all of them
 //!
 //! # Platforms
@@ -183,6 +184,8 @@ pub use sync::{
     RwLockStatistics, RwLockWriteGuard, Semaphore, SemaphorePermit, SemaphoreStatistics, StrictFifoLock, Transitions,
     WouldBlock, join, race, wait_all, wait_any,
 };
+#[cfg(feature = "tls")]
+pub use tls::{open_tls_over_tcp_listeners, open_tls_over_tcp_stream, serve_tls_over_tcp};
 /// ```no_run
 /// #[trio::main]
 /// async fn main() -> trio::Result {

@@ -14,6 +14,7 @@ mod listener;
 mod operations;
 mod session;
 mod stream;
+mod tcp;
 mod wire;
 
 pub use rustls;
@@ -23,3 +24,4 @@ pub use error::{NeedHandshakeError, TlsError};
 pub use halves::{TlsReceiveHalf, TlsSendHalf};
 pub use listener::TlsListener;
 pub use stream::TlsStream;
+pub use tcp::{OpenTlsOverTcpStream, open_tls_over_tcp_listeners, open_tls_over_tcp_stream, serve_tls_over_tcp};

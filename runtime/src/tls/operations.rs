@@ -30,13 +30,13 @@ pub(super) async fn send_all(
     wire.ensure_handshake(session).await?;
     if data.is_empty() {
         free_checkpoint().await;
-        return Ok(());
     }
     checkpoint_if_cancelled().await;
     let mut sender = wire.sender().await;
-    let is_clogged = session.borrow().is_clogged();
-    if is_clogged {
-        // Calls that are cancelled again and again don't pile up what they could not send.
+    let (is_clogged, is_interrupted) = (session.borrow().is_clogged(), session.borrow().is_interrupted());
+    // Calls that are cancelled again and again don't pile up what they could not send. A call without data has nothing to
+    // add, and so has no use for a server's tickets either.
+    if is_clogged || (is_interrupted && data.is_empty()) {
         flush(session, &mut *sender).await?;
     }
     let mut rest = data;

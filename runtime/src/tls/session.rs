@@ -1,6 +1,7 @@
 //! The state of a TLS stream, without its transport: nothing in here waits.
 
 use std::io::{self, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rustls::{Connection, ProtocolVersion};
 
@@ -50,6 +51,8 @@ pub(super) struct Session {
     outgoing: Vec<u8>,
     /// The beginning of the outgoing records is with an operation that sends them.
     in_flight: bool,
+    /// Sending was begun and has not succeeded yet: the transport may hold some of it back, as TLS itself does.
+    interrupted: bool,
     /// The user has said that nothing more will come.
     eof_sent: bool,
     /// The transport can't send any more, or nobody knows how much of a record it has sent.
@@ -81,6 +84,7 @@ impl Session {
             receiving_closed: false,
             outgoing: Vec::new(),
             in_flight: false,
+            interrupted: false,
             eof_sent: false,
             sending_broken: false,
         }
@@ -172,7 +176,7 @@ impl Session {
         let only_tickets = matches!(*self.connection, Connection::Server(_))
             && self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3)
             && !self.connection.is_handshaking();
-        self.has_outgoing() && !only_tickets
+        self.interrupted || (self.has_outgoing() && !only_tickets)
     }
 
     pub(super) fn finish_handshake(&mut self) {
@@ -227,7 +231,7 @@ impl Session {
         let Some(mut piece) = self.incoming.piece() else { return Ok(false) };
         while !piece.is_empty() {
             let fed = match self.connection.read_tls(&mut piece) {
-                Ok(1..) => self.connection.process_new_packets().map(drop),
+                Ok(1..) => process_fed(&mut self.connection, self.eof_sent),
                 // It has room for a whole record, and looks at each before it is given another.
                 other => Err(rustls::Error::General(format!("no room for a record: {other:?}"))),
             };
@@ -315,8 +319,7 @@ impl Session {
         }
     }
 
-    /// Whether there are records that nobody is sending yet.
-    pub(super) fn has_outgoing(&mut self) -> bool {
+    fn has_outgoing(&mut self) -> bool {
         self.collect();
         !self.outgoing.is_empty()
     }
@@ -326,7 +329,13 @@ impl Session {
         self.outgoing.len() >= ROUND
     }
 
-    /// The records to send, which is up to the caller then; none if there are none. [`land`](Self::land).
+    /// Whether something is left to send that an operation has begun to send.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.interrupted
+    }
+
+    /// The records to send, which is up to the caller then; `None` if there is nothing to do. Records without a byte are for
+    /// the transport to send what it has left. [`land`](Self::land).
     pub(super) fn take_off(&mut self) -> io::Result<Option<Vec<u8>>> {
         if self.in_flight {
             // Somebody has forgotten an operation, and with it the beginning of what should be sent.
@@ -335,21 +344,25 @@ impl Session {
         if self.sending_broken {
             return Err(BrokenResourceError::of_stream());
         }
-        self.collect();
-        if self.outgoing.is_empty() {
+        if !self.has_outgoing() && !self.interrupted {
             return Ok(None);
         }
-        self.in_flight = true;
+        (self.in_flight, self.interrupted) = (true, true);
         Ok(Some(std::mem::take(&mut self.outgoing)))
     }
 
-    /// So many of these records have been sent; `None` if nobody knows.
+    /// So many bytes of these records have been sent; `None` if nobody knows.
     pub(super) fn land(&mut self, mut records: Vec<u8>, sent: Option<usize>) {
         self.in_flight = false;
         let Some(sent) = sent else { return self.break_sending() };
         records.drain(..sent);
         records.append(&mut self.outgoing);
         self.outgoing = records;
+    }
+
+    /// All that was taken off has been sent.
+    pub(super) fn succeeded(&mut self) {
+        self.interrupted = false;
     }
 
     // ------------------------------------------------------------------ what is known of the other side
@@ -362,6 +375,17 @@ impl Session {
     pub(super) fn is_server(&self) -> bool {
         matches!(*self.connection, Connection::Server(_))
     }
+}
+
+/// Has rustls look at what it was given.
+fn process_fed(connection: &mut Connection, eof_sent: bool) -> Result<(), rustls::Error> {
+    if !eof_sent {
+        return connection.process_new_packets().map(drop);
+    }
+    // With debug assertions, rustls 0.23 takes it for a bug of its own when it has an alert to send after the end was said,
+    // though it is the other side's doing.
+    let processed = catch_unwind(AssertUnwindSafe(|| connection.process_new_packets().map(drop)));
+    processed.unwrap_or_else(|_| Err(rustls::Error::General("the other side breaks the protocol".to_owned())))
 }
 
 impl Incoming {

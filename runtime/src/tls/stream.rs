@@ -39,8 +39,8 @@ use crate::sync::BrokenResourceError;
 ///
 /// No operation that is cancelled or dropped breaks the stream, not even in the middle of the handshake, or of a record:
 /// what was not sent or not yet decrypted stays in the stream, and the next operation goes on from there. (With Trio, a
-/// cancelled `send_all` breaks it.) So [`send_all`](Self::send_all), if it is cancelled, has sent any part of the data, from its beginning, and
-/// what it had encrypted goes out with the next data.
+/// cancelled `send_all` breaks it.) So [`send_all`](Self::send_all), if it is cancelled, has sent any part of the data, from its
+/// beginning, and what it had encrypted goes out with the next call that sends. A `send_all` of no data is enough for that.
 ///
 /// That takes a transport that can [tell how much it has sent](SendStream::send_counted), as all streams of this crate do. With
 /// one that can't, an operation that is cancelled while it sends ends the sending: later operations that have to send

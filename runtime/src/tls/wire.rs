@@ -135,9 +135,12 @@ pub(super) async fn flush(session: &RefCell<Session>, sender: &mut impl SendStre
     while let Some(mut flight) = Flight::take_off(session)? {
         let result = sender.send_counted(&flight.records, &mut flight.progress).await;
         drop(flight);
-        if let Err(error) = result {
-            session.borrow_mut().break_sending();
-            return Err(error);
+        match result {
+            Ok(()) => session.borrow_mut().succeeded(),
+            Err(error) => {
+                session.borrow_mut().break_sending();
+                return Err(error);
+            }
         }
     }
     Ok(())

@@ -7,13 +7,13 @@ use trio::{ClosedResourceError, ReceiveStream, SendStream};
 use super::line::{narrow, wide};
 use super::pki::{Tls12, Tls13, VERSIONS, Version, assert_fails, both, narrow_pair, over, shake, wide_pair};
 
-pub(super) async fn two_way(version: Version, https_compatible: bool) {
+async fn two_way(version: Version, https_compatible: bool) {
     let set = |(client, server): (TlsStream<_>, TlsStream<_>)| {
         (client.https_compatible(https_compatible), server.https_compatible(https_compatible))
     };
     let maker = async || set(wide_pair(version));
     let clogged = async || shake(narrow_pair(version)).await;
-    check_two_way_stream(maker, clogged).await;
+    Box::pin(check_two_way_stream(maker, clogged)).await;
 }
 
 // trio: _tests/test_ssl.py::test_SSLStream_generic
@@ -40,11 +40,11 @@ async fn an_old_tls_stream_is_a_stream_under_any_schedule() {
 async fn a_direction_can_be_closed_alone() {
     let maker = async || wide_pair(Tls13);
     let clogged = async || shake(narrow_pair(Tls13)).await;
-    check_half_closeable_stream(maker, clogged).await;
+    Box::pin(check_half_closeable_stream(maker, clogged)).await;
 }
 
 /// TLS whose transport is TLS.
-pub(super) fn twice<T: trio::ByteStream>(
+fn twice<T: trio::ByteStream>(
     transports: (T, T),
     version: Version,
 ) -> (TlsStream<TlsStream<T>>, TlsStream<TlsStream<T>>) {
@@ -55,7 +55,7 @@ pub(super) fn twice<T: trio::ByteStream>(
 async fn tls_over_tls_is_a_stream() {
     let maker = async || twice(wide(), Tls13);
     let clogged = async || shake(twice(narrow(), Tls13)).await;
-    check_two_way_stream(maker, clogged).await;
+    Box::pin(check_two_way_stream(maker, clogged)).await;
 }
 
 #[trio::test(autojump, schedules = 5)]
