@@ -18,6 +18,22 @@ pub enum MissedTicks {
 }
 
 /// Ticks at equal distances: made by [`interval`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use trio::testing::MockClock;
+/// trio::Builder::new().clock(MockClock::new().autojump()).run(async {
+///     let began = trio::current_time();
+///     let mut ticks = trio::interval(Duration::from_secs(10));
+///     assert_eq!(ticks.period(), Duration::from_secs(10));
+///     ticks.tick().await;
+///     trio::sleep(Duration::from_secs(4)).await;
+///     ticks.reset();
+///     assert_eq!(ticks.tick().await - began, Duration::from_secs(14));
+/// });
+/// ```
 #[derive(Debug)]
 pub struct Interval {
     next: Instant,
@@ -53,6 +69,22 @@ pub fn interval(period: Duration) -> Interval {
 
 impl Interval {
     /// What to do about ticks that nobody was there for; [`MissedTicks::Burst`] unless set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trio::{MissedTicks, testing::MockClock};
+    /// trio::Builder::new().clock(MockClock::new().autojump()).run(async {
+    ///     let began = trio::current_time();
+    ///     let mut ticks = trio::interval(Duration::from_secs(10)).missed_ticks(MissedTicks::Skip);
+    ///     ticks.tick().await;
+    ///     trio::sleep(Duration::from_secs(35)).await;
+    ///     ticks.tick().await; // late
+    ///     ticks.tick().await;
+    ///     assert_eq!(trio::current_time() - began, Duration::from_secs(40));
+    /// });
+    /// ```
     #[must_use]
     pub const fn missed_ticks(mut self, missed: MissedTicks) -> Self {
         self.missed = missed;

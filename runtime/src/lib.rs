@@ -41,6 +41,9 @@
 //! | its value is wanted, and it may fail | [`try_spawn`](Nursery::try_spawn): the error goes to the nursery |
 //! | the others must wait until it is ready | [`start`](Nursery::start), with a [`TaskStatus`] |
 //! | it serves the others, and goes when they have gone | [`start_daemon`](Nursery::start_daemon) |
+//! | the same, and they need it until their clean-up is done | [`start_service`](Nursery::start_service) |
+//! | it cleans up when all have gone | [`defer`](Nursery::defer) |
+//! | there are many, and not too many may run at a time | [`limited`](Nursery::limited), then `start_soon` or `spawn` |
 //!
 //! **Errors go to the parent.** In [`try_nursery!`] tasks may return `Err`. The first error cancels the other tasks; when
 //! all have ended, the block's value is an [`ErrorGroup`] of everything that went wrong, printed as a tree with names and
@@ -98,14 +101,16 @@
 //! # What is where
 //!
 //! * running: [`run`], [`Builder`], `#[trio::main]`, `#[trio::test]`
-//! * tasks: [`Nursery`], [`TaskHandle`], [`TaskStatus`], [`ErrorGroup`]
-//! * cancellation: [`CancelScope`], [`CancelHandle`], [`CancelReason`], [`finally`], [`until_shutdown`],
+//! * tasks: [`Nursery`], [`Limited`], [`TaskHandle`], [`TaskStatus`], [`ErrorGroup`]
+//! * cancellation: [`CancelScope`], [`CancelHandle`], [`CancelLink`], [`CancelReason`], [`finally`], [`until_shutdown`],
 //!   [`current_effective_deadline`]
 //! * time: [`sleep`], [`sleep_until`], [`interval`], [`RateLimiter`], [`current_time`], [`Clock`]
 //! * between tasks: [`Event`], [`Lock`], [`RwLock`], [`Condition`], [`Semaphore`], [`CapacityLimiter`], [`Barrier`],
 //!   [`AsyncValue`], [`open_memory_channel`], [`safe_channel`], [`TaskLocal`]
 //! * several futures at once: [`join`], [`race`], [`wait_all`], [`wait_any`], [`for_each_concurrent`]
 //! * network: [`net`], [`open_tcp_stream`], [`open_tcp_listeners`], [`serve_tcp`], [`SendStream`], [`ReceiveStream`], [`BufferedReceiveStream`]
+//! * threads: [`to_thread`], [`from_thread`]
+//! * signals: [`open_signal_receiver`], [`signals`]
 //! * for your own primitives: [`ParkingLot`], [`lowlevel`]
 //!
 //! # Features
@@ -126,13 +131,17 @@ extern crate self as trio;
 mod attributes;
 mod buffered;
 mod channel;
+mod fd_stream;
 mod for_each;
 mod interval;
 mod kernel;
+mod limited;
 pub mod lowlevel;
 mod macros;
 pub mod net;
+pub mod process;
 mod rate_limiter;
+pub mod signals;
 mod stream;
 mod sync;
 pub mod testing;
@@ -149,6 +158,7 @@ pub use channel::{
     EndOfChannel, MemoryChannelStatistics, MemoryReceiver, MemorySender, SendError, TryReceiveError, TrySendError,
     Yielder, open_memory_channel, safe_channel,
 };
+pub use fd_stream::FdStream;
 pub use for_each::for_each_concurrent;
 pub use interval::{Interval, MissedTicks, interval};
 pub use kernel::builder::{Builder, CtrlC, run};
@@ -159,6 +169,7 @@ pub use kernel::finally::finally;
 pub use kernel::group::{BoxError, ErrorGroup, TaskError};
 pub use kernel::handle::CancelHandle;
 pub use kernel::instrument::Instrument;
+pub use kernel::link::CancelLink;
 pub use kernel::nursery::{Named, Nursery, open_nursery, open_try_nursery};
 pub use kernel::reactor::{BusyResourceError, ClosedResourceError};
 pub use kernel::reason::{CancelReason, CancelSource};
@@ -169,10 +180,12 @@ pub use kernel::start::{StartError, TaskStatus};
 pub use kernel::task::{Cancelled, TaskHandle};
 pub use kernel::token::RunFinishedError;
 pub use kernel::view::{EffectiveDeadline, current_effective_deadline};
+pub use limited::{Limited, LimitedNamed};
 pub use net::happy::open_tcp_stream;
 pub use net::listeners::open_tcp_listeners;
 pub use net::serve::{serve_listeners, serve_tcp};
-pub use rate_limiter::RateLimiter;
+pub use rate_limiter::{RateLimiter, RateLimiterStatistics};
+pub use signals::{SignalReceiver, open_signal_receiver};
 pub use stream::{
     AsyncResource, ByteStream, HalfCloseableStream, Listener, ReceiveStream, SendProgress, SendStream, SplitStream,
     StapledStream,
@@ -180,10 +193,11 @@ pub use stream::{
 pub use sync::{
     AsyncValue, AsyncValueStatistics, Barrier, BarrierStatistics, Borrower, BrokenResourceError, CapacityLimiter,
     CapacityLimiterStatistics, CapacityToken, Condition, ConditionStatistics, Event, EventStatistics, Lock, LockGuard,
-    LockStatistics, LotBreaker, ParkingLot, ParkingLotStatistics, ReleasedTooOftenError, RwLock, RwLockReadGuard,
-    RwLockStatistics, RwLockWriteGuard, Semaphore, SemaphorePermit, SemaphoreStatistics, StrictFifoLock, Transitions,
-    WouldBlock, join, race, wait_all, wait_any,
+    LockStatistics, LotBreaker, OwnedCapacityToken, ParkingLot, ParkingLotStatistics, ReleasedTooOftenError, RwLock,
+    RwLockReadGuard, RwLockStatistics, RwLockWriteGuard, Semaphore, SemaphorePermit, SemaphoreStatistics,
+    StrictFifoLock, Transitions, WouldBlock, join, race, wait_all, wait_any,
 };
+pub use threads::{from_thread, to_thread};
 #[cfg(feature = "tls")]
 pub use tls::{open_tls_over_tcp_listeners, open_tls_over_tcp_stream, serve_tls_over_tcp};
 /// ```no_run

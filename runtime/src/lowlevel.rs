@@ -8,7 +8,8 @@ pub use crate::kernel::reactor::{notify_closing, wait_readable, wait_writable};
 pub use crate::kernel::system::{NurseryClosedError, spawn_system_task};
 pub use crate::kernel::token::{Token, current_token};
 pub use crate::kernel::view::{
-    NurseryInfo, RunStatistics, Task, current_root_task, current_statistics, current_task, in_run, in_task,
+    CancelStatus, NurseryInfo, RunStatistics, Task, TaskState, TaskTree, current_root_task, current_statistics,
+    current_task, in_run, in_task, task_tree,
 };
 #[doc(no_inline)]
 pub use crate::sync::{LotBreaker, ParkingLot, ParkingLotStatistics};

@@ -72,6 +72,17 @@ impl RateLimiter {
     /// # Panics
     ///
     /// Outside a run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// trio::run(async {
+    ///     let limiter = trio::RateLimiter::new(Duration::from_secs(3600), 2);
+    ///     assert!(limiter.try_acquire() && limiter.try_acquire());
+    ///     assert!(!limiter.try_acquire());
+    /// });
+    /// ```
     pub fn try_acquire(&self) -> bool {
         let Ok(_turn) = self.turn.try_lock() else { return false };
         let now = current_time();
@@ -80,6 +91,21 @@ impl RateLimiter {
             self.pass(now);
         }
         may
+    }
+
+    /// A snapshot of the limiter. Not a checkpoint.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let limiter = trio::RateLimiter::new(Duration::from_secs(1), 1);
+    /// assert_eq!(limiter.statistics().tasks_waiting, 0);
+    /// ```
+    pub fn statistics(&self) -> RateLimiterStatistics {
+        // Whose turn it is waits for the clock, and the others for their turns.
+        let turn = self.turn.statistics();
+        RateLimiterStatistics { tasks_waiting: usize::from(turn.locked) + turn.tasks_waiting }
     }
 
     fn pass(&self, now: Instant) {
@@ -96,4 +122,12 @@ impl fmt::Debug for RateLimiter {
             .field("waited_for", &self.turn.is_locked())
             .finish_non_exhaustive()
     }
+}
+
+/// A snapshot of a [`RateLimiter`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RateLimiterStatistics {
+    /// How many tasks wait.
+    pub tasks_waiting: usize,
 }

@@ -184,7 +184,7 @@ async fn a_deadline_after_a_call_does_not_change_the_reason() {
         n.named("self").start_soon(async {
             let scope = CancelScope::new();
             let handle = scope.handle();
-            let expected = "cancelled due to explicit from task 'self'";
+            let expected = format!("cancelled due to explicit from task 'self', at {}:{}:24", file!(), line!() + 2);
             let caught = scope.run(async {
                 handle.cancel();
                 for _ in 0..2 {
@@ -206,7 +206,7 @@ async fn a_deadline_after_a_call_does_not_change_the_reason() {
 // trio: _core/_tests/test_cancelled.py::test_cancel_reason_not_overwritten_2
 #[trio::test]
 async fn a_call_after_a_deadline_does_not_change_the_reason() {
-    let expected = "cancelled due to deadline";
+    let expected = format!("cancelled due to deadline, at {}:{}:16", file!(), line!() + 4);
     let scope = CancelScope::new();
     let handle = scope.handle();
     let caught = scope.run(async {

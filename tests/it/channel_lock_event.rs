@@ -22,7 +22,7 @@ async fn wait_and_say(event: &Event, log: &Log, name: &str) {
     guard.disarm();
 }
 
-#[trio::test(schedules = 20, checkpoint_budget = 1)]
+#[trio::test(schedules = 200, checkpoint_budget = 1)]
 async fn an_event_wakes_all_who_wait_and_stays_set() {
     let event = Event::new();
     let log = Log::new();
@@ -44,21 +44,7 @@ async fn an_event_wakes_all_who_wait_and_stays_set() {
     assert!(yields(event.wait()).await, "waiting is a checkpoint");
 }
 
-#[trio::test]
-async fn waiters_of_an_event_go_on_in_the_order_in_which_they_came() {
-    let event = Event::new();
-    let log = Log::new();
-    trio::nursery! { |n|
-        for name in ["a", "b", "c"] {
-            n.start_soon(wait_and_say(&event, &log, name));
-        }
-        settle().await;
-        event.set();
-    }
-    assert_eq!(log.lines(), ["a", "b", "c"]);
-}
-
-#[trio::test(autojump)]
+#[trio::test(autojump, schedules = 200)]
 async fn a_cancelled_waiter_leaves_the_event_to_the_others() {
     let event = Event::new();
     let log = Log::timed();
@@ -74,7 +60,7 @@ async fn a_cancelled_waiter_leaves_the_event_to_the_others() {
     assert_eq!(log.lines(), ["impatient dropped at 1", "patient at 2"]);
 }
 
-#[trio::test]
+#[trio::test(schedules = 200)]
 async fn an_event_in_a_foreign_combinator() {
     let (first, second) = (Event::new(), Event::new());
     let log = Log::new();
@@ -101,7 +87,7 @@ async fn an_event_in_a_foreign_combinator() {
 
 // ---------------------------------------------------------------- locks
 
-#[trio::test]
+#[trio::test(schedules = 200)]
 async fn a_lock_goes_to_whoever_has_waited_longest() {
     async fn turns(lock: &Lock<Vec<String>>, name: &str) {
         for turn in 0..3 {
@@ -112,15 +98,18 @@ async fn a_lock_goes_to_whoever_has_waited_longest() {
     }
     let lock = Lock::new(Vec::new());
     trio::nursery! { |n|
-        n.start_soon(turns(&lock, "a"));
-        n.start_soon(turns(&lock, "b"));
-        n.start_soon(turns(&lock, "c"));
+        let guard = lock.lock().await;
+        for name in ["a", "b", "c"] {
+            n.start_soon(turns(&lock, name));
+            settle().await;
+        }
+        drop(guard);
     }
     // Who releases it and asks again queues up behind the others.
     assert_eq!(lock.into_inner(), ["a0", "b0", "c0", "a1", "b1", "c1", "a2", "b2", "c2"]);
 }
 
-#[trio::test(schedules = 20)]
+#[trio::test(schedules = 200)]
 async fn a_lock_has_one_holder() {
     async fn add(lock: &Lock<u32>, holders: &Cell<u32>) {
         for _ in 0..3 {
@@ -142,7 +131,7 @@ async fn a_lock_has_one_holder() {
     assert_eq!(lock.into_inner(), 15);
 }
 
-#[trio::test]
+#[trio::test(schedules = 200, checkpoint_budget = 1)]
 async fn a_free_lock_is_a_checkpoint_and_try_lock_is_none() {
     let lock = Lock::new(());
     assert!(yields(lock.lock()).await);
@@ -154,7 +143,7 @@ async fn a_free_lock_is_a_checkpoint_and_try_lock_is_none() {
     assert!(!lock.is_locked());
 }
 
-#[trio::test(schedules = 20)]
+#[trio::test(schedules = 200)]
 async fn a_lock_that_was_handed_over_goes_on_when_its_new_holder_drops_the_wait() {
     let lock = Lock::new(());
     let log = Log::new();
@@ -177,7 +166,7 @@ async fn a_lock_that_was_handed_over_goes_on_when_its_new_holder_drops_the_wait(
     }
 }
 
-#[trio::test(schedules = 20)]
+#[trio::test(schedules = 200)]
 async fn a_cancelled_waiter_is_passed_over_when_the_lock_is_released() {
     let lock = Lock::new(());
     let log = Log::new();
@@ -206,7 +195,7 @@ async fn a_cancelled_waiter_is_passed_over_when_the_lock_is_released() {
     assert!(handle.caught());
 }
 
-#[trio::test(schedules = 20)]
+#[trio::test(schedules = 200)]
 async fn a_lock_that_was_granted_before_the_cancellation_is_held() {
     let lock = Lock::new(());
     let log = Log::new();
@@ -246,7 +235,7 @@ async fn receive_all(receiver: MemoryReceiver<u32>, got: &RefCell<Vec<u32>>) {
     }
 }
 
-#[trio::test(schedules = 20)]
+#[trio::test(schedules = 200)]
 async fn a_channel_delivers_everything_once_and_in_order() {
     for capacity in [0, 1, 3, usize::MAX] {
         let (sender, receiver) = open_memory_channel(capacity);
@@ -272,7 +261,7 @@ async fn a_channel_delivers_everything_once_and_in_order() {
     }
 }
 
-#[trio::test]
+#[trio::test(schedules = 200)]
 async fn waiting_receivers_are_served_in_the_order_in_which_they_came() {
     let (sender, receiver) = open_memory_channel(0);
     let log = Log::new();
@@ -285,16 +274,17 @@ async fn waiting_receivers_are_served_in_the_order_in_which_they_came() {
                     log.say(format!("{name} {value}"));
                 }
             });
+            settle().await;
         }
-        settle().await;
         for value in 0..6 {
             sender.send(value).await.unwrap();
+            settle().await;
         }
     }
     assert_eq!(log.lines(), ["a 0", "b 1", "c 2", "a 3", "b 4", "c 5"]);
 }
 
-#[trio::test(autojump)]
+#[trio::test(autojump, schedules = 200)]
 async fn a_full_channel_makes_the_sender_wait() {
     let log = Log::timed();
     let (sender, receiver) = open_memory_channel(1);
@@ -315,7 +305,7 @@ async fn a_full_channel_makes_the_sender_wait() {
     assert_eq!(log.lines(), ["sent 0 at 0", "sent 1 at 1", "sent 2 at 2", "sent 3 at 3"]);
 }
 
-#[trio::test]
+#[trio::test(schedules = 200, checkpoint_budget = 1)]
 async fn what_does_not_wait_says_why_it_failed() {
     let (sender, receiver) = open_memory_channel(1);
     assert_eq!(receiver.try_receive(), Err(TryReceiveError::WouldBlock));
@@ -338,7 +328,7 @@ async fn what_does_not_wait_says_why_it_failed() {
     assert!(yields(sender.send(5)).await);
 }
 
-#[trio::test(schedules = 20)]
+#[trio::test(schedules = 200)]
 async fn closing_one_end_ends_the_waits_at_the_other() {
     let (sender, receiver) = open_memory_channel::<u32>(0);
     trio::nursery! { |n|
@@ -365,7 +355,7 @@ async fn closing_one_end_ends_the_waits_at_the_other() {
     }
 }
 
-#[trio::test(schedules = 20)]
+#[trio::test(schedules = 200)]
 async fn a_cancelled_receiver_takes_nothing() {
     let (sender, receiver) = open_memory_channel(5);
     sender.try_send(1).unwrap();
@@ -394,7 +384,7 @@ async fn a_cancelled_receiver_takes_nothing() {
     assert!(handle.caught());
 }
 
-#[trio::test(schedules = 20)]
+#[trio::test(schedules = 200)]
 async fn a_value_that_came_before_the_cancellation_is_received() {
     let (sender, receiver) = open_memory_channel(0);
     let scope = CancelScope::new();
@@ -412,7 +402,7 @@ async fn a_value_that_came_before_the_cancellation_is_received() {
     }
 }
 
-#[trio::test(schedules = 20)]
+#[trio::test(schedules = 200)]
 async fn a_cancelled_sender_has_sent_nothing() {
     let (sender, receiver) = open_memory_channel(0);
     let value = Rc::new(());
@@ -440,7 +430,7 @@ async fn a_cancelled_sender_has_sent_nothing() {
     assert_eq!(receiver.try_receive(), Err(TryReceiveError::WouldBlock));
 }
 
-#[trio::test]
+#[trio::test(schedules = 200)]
 async fn a_value_that_was_handed_to_a_dropped_wait_goes_to_the_next() {
     let (sender, receiver) = open_memory_channel(0);
     let mut given_up = Box::pin(receiver.receive());
@@ -465,7 +455,7 @@ async fn a_value_that_was_handed_to_a_dropped_wait_goes_to_the_next() {
 }
 
 /// Two receives in a `select`, over and over: whatever the one that lost had been given comes with a later receive.
-#[trio::test(schedules = 20)]
+#[trio::test(schedules = 200)]
 async fn nothing_is_lost_to_a_select() {
     for capacity in [0, 2] {
         let (left_sender, left) = open_memory_channel(capacity);
@@ -498,7 +488,7 @@ async fn nothing_is_lost_to_a_select() {
 }
 
 /// Receivers with all kinds of deadlines: each value arrives once.
-#[trio::test(autojump, schedules = 20)]
+#[trio::test(autojump, schedules = 200)]
 async fn nothing_is_lost_to_a_timeout() {
     let (sender, receiver) = open_memory_channel(0);
     let got = RefCell::new(Vec::new());

@@ -9,7 +9,7 @@ use trio::{for_each_concurrent, move_on_after};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-#[trio::test(autojump, schedules = 50)]
+#[trio::test(autojump, schedules = 200)]
 async fn no_more_run_than_the_limit_says() {
     let (running, most, done) = (Cell::new(0), Cell::new(0), Cell::new(0));
     let outcome = for_each_concurrent(4, 0..40_u64, async |number| {
@@ -24,7 +24,7 @@ async fn no_more_run_than_the_limit_says() {
     assert_eq!((most.get(), done.get()), (4, 40));
 }
 
-#[trio::test(autojump)]
+#[trio::test(autojump, schedules = 200)]
 async fn items_are_taken_when_there_is_room() {
     let taken = Cell::new(0_u32);
     let items = (0_u32..).inspect(|_| taken.set(taken.get() + 1));
@@ -37,7 +37,7 @@ async fn items_are_taken_when_there_is_room() {
     assert_eq!(taken.get(), 34);
 }
 
-#[trio::test(autojump)]
+#[trio::test(autojump, schedules = 200)]
 async fn the_first_failure_cancels_the_others() {
     let log = RefCell::new(Vec::new());
     let outcome = for_each_concurrent(2, 1..100_u32, async |number| {
@@ -50,7 +50,7 @@ async fn the_first_failure_cancels_the_others() {
     assert_eq!(log.into_inner(), [1, 2, 3]);
 }
 
-#[trio::test]
+#[trio::test(schedules = 200)]
 async fn without_items_there_is_nothing_to_do() {
     assert!(for_each_concurrent(usize::MAX, [(); 0], async |()| Ok::<_, Infallible>(())).await.is_ok());
 }

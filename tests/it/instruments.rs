@@ -320,7 +320,8 @@ async fn statistics_tell_what_there_is() {
         wait_all_tasks_blocked(Duration::ZERO).await;
         let token = current_token();
         token.run_sync_soon(|| ()).unwrap();
-        token.run_sync_soon(|| ()).unwrap();
+        token.run_sync_soon_idempotent("once", || ()).unwrap();
+        token.run_sync_soon_idempotent("once", || ()).unwrap();
         let parked = current_statistics();
         assert_eq!(parked.tasks_living, alone.tasks_living + 1);
         assert_eq!((parked.tasks_runnable, parked.run_sync_soon_queue_size), (0, 2));

@@ -10,7 +10,6 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::pin::{Pin, pin};
-use std::process::Command;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -23,31 +22,10 @@ use trio::{
     open_try_nursery, shield, sleep,
 };
 
-use crate::support::{Failed, forever};
+use crate::support::{Failed, alone, descriptors, forever};
 
 /// Something that every task owns, so that its count says how many of them are still there.
 type Owned = Rc<()>;
-
-/// How many descriptors the process has open.
-fn descriptors() -> usize {
-    // Counts the one that reads the directory, every time.
-    std::fs::read_dir("/dev/fd").unwrap().count()
-}
-
-/// Runs a test in a process of its own, where no other test opens or closes anything.
-fn alone(test: &str, body: impl FnOnce()) {
-    const INSIDE: &str = "TRIO_TEST_ALONE";
-    if std::env::var_os(INSIDE).is_some() {
-        return body();
-    }
-    let (_, module) = module_path!().split_once("::").unwrap();
-    let status = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("{module}::{test}"), "--nocapture", "--test-threads=1"])
-        .env(INSIDE, "1")
-        .status()
-        .unwrap();
-    assert!(status.success(), "{status}");
-}
 
 async fn poll_once<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Poll<F::Output> {
     poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
@@ -292,7 +270,7 @@ async fn hundred(kind: usize, owned: &Owned) {
 
 #[test]
 fn a_hundred_thousand_tasks_of_every_kind_of_end_leave_nothing() {
-    alone("a_hundred_thousand_tasks_of_every_kind_of_end_leave_nothing", || {
+    alone(module_path!(), "a_hundred_thousand_tasks_of_every_kind_of_end_leave_nothing", || {
         let before = descriptors();
         let owned = Owned::default();
         trio::run(async {
@@ -328,7 +306,7 @@ fn check(owned: &Owned, open: usize, nodes: usize, kind: usize) {
 
 #[test]
 fn runs_leave_nothing() {
-    alone("runs_leave_nothing", || {
+    alone(module_path!(), "runs_leave_nothing", || {
         let owned = Owned::default();
         let open = |count: usize| {
             for round in 0..count {

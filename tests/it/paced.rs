@@ -8,7 +8,7 @@ use trio::{MissedTicks, RateLimiter, current_time, interval, move_on_after};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-#[trio::test(autojump)]
+#[trio::test(autojump, schedules = 200)]
 async fn ticks_come_at_equal_distances_from_now_on() {
     let began = current_time();
     let mut ticks = interval(3 * SECOND);
@@ -37,14 +37,14 @@ async fn after_a_pause(missed: MissedTicks) -> Vec<u64> {
     seen
 }
 
-#[trio::test(autojump)]
+#[trio::test(autojump, schedules = 200)]
 async fn missed_ticks_are_made_up_for_or_forgotten() {
     assert_eq!(after_a_pause(MissedTicks::Burst).await, [35, 35, 35, 40]);
     assert_eq!(after_a_pause(MissedTicks::Delay).await, [35, 45, 55, 65]);
     assert_eq!(after_a_pause(MissedTicks::Skip).await, [35, 40, 50, 60]);
 }
 
-#[trio::test(autojump)]
+#[trio::test(autojump, schedules = 200)]
 async fn a_cancelled_wait_uses_up_no_tick() {
     let mut ticks = interval(10 * SECOND);
     let first = ticks.tick().await;
@@ -58,7 +58,7 @@ async fn an_interval_needs_a_period() {
     interval(Duration::ZERO);
 }
 
-#[trio::test(autojump, schedules = 50)]
+#[trio::test(autojump, schedules = 200)]
 async fn a_limiter_lets_a_burst_pass_and_then_one_a_period() {
     let began = current_time();
     let limiter = RateLimiter::new(2 * SECOND, 3);
@@ -82,7 +82,7 @@ async fn a_limiter_lets_a_burst_pass_and_then_one_a_period() {
     assert_eq!(passed.take(), [now, now, now, now + 2]);
 }
 
-#[trio::test(autojump, schedules = 50)]
+#[trio::test(autojump, schedules = 200)]
 async fn those_who_wait_for_a_limiter_pass_in_order() {
     let limiter = RateLimiter::new(SECOND, 1);
     let order = RefCell::new(Vec::new());
@@ -101,7 +101,7 @@ async fn those_who_wait_for_a_limiter_pass_in_order() {
     assert_eq!(order.into_inner(), [0, 1, 2, 3, 4]);
 }
 
-#[trio::test(autojump)]
+#[trio::test(autojump, schedules = 200)]
 async fn who_gives_up_at_a_limiter_uses_up_nothing() {
     let began = current_time();
     let limiter = RateLimiter::new(10 * SECOND, 1);
@@ -123,7 +123,7 @@ async fn who_gives_up_at_a_limiter_uses_up_nothing() {
     assert!(format!("{limiter:?}").contains("RateLimiter"));
 }
 
-#[trio::test]
+#[trio::test(schedules = 200)]
 async fn a_limiter_goes_by_the_runs_clock(clock: MockClock) {
     let limiter = RateLimiter::new(SECOND, 1);
     assert!(limiter.try_acquire());

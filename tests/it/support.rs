@@ -26,6 +26,11 @@ impl Log {
         Self { lines: RefCell::default(), zero: Some(trio::current_time()) }
     }
 
+    /// When a timed log began.
+    pub(crate) fn zero(&self) -> Option<Instant> {
+        self.zero
+    }
+
     pub(crate) fn say(&self, what: impl fmt::Display) {
         let line = match self.zero {
             None => what.to_string(),
@@ -184,4 +189,25 @@ pub(crate) fn in_groups<T: AsRef<str>>(sequence: &[T], groups: &[&[&str]]) -> bo
         rest = others;
     }
     rest.is_empty()
+}
+
+/// How many descriptors the process has open.
+pub(crate) fn descriptors() -> usize {
+    // Counts the one that reads the directory, every time.
+    std::fs::read_dir("/dev/fd").unwrap().count()
+}
+
+/// Runs a test of the module in a process of its own, where no other test opens, closes or starts anything.
+pub(crate) fn alone(module: &str, test: &str, body: impl FnOnce()) {
+    const INSIDE: &str = "TRIO_TEST_ALONE";
+    if std::env::var_os(INSIDE).is_some() {
+        return body();
+    }
+    let (_crate, module) = module.split_once("::").unwrap();
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("{module}::{test}"), "--nocapture", "--test-threads=1"])
+        .env(INSIDE, "1")
+        .status()
+        .unwrap();
+    assert!(status.success(), "{status}");
 }

@@ -6,7 +6,8 @@ use crate::source;
 
 /// The files outside the kernel that may contain `unsafe`: each wraps one foreign handle, and says
 /// here which.
-const FOREIGN_HANDLES: &[(&str, &str)] = &[];
+const FOREIGN_HANDLES: &[(&str, &str)] =
+    &[("runtime/src/process/pty.rs", "what a child does between fork and exec to get its terminal")];
 
 const KERNEL: &str = "runtime/src/kernel/";
 
@@ -43,7 +44,10 @@ fn every_other_module_forbids_unsafe_code() {
     let files = source::rust_files_below("runtime/src");
     let forbids = |file: &str| {
         let tokens = source::tokens(file, &source::read(file)).to_string();
-        tokens.replace(' ', "").contains("#![forbid(unsafe_code)]")
+        let folder = file.strip_suffix("mod.rs").unwrap_or("no folder");
+        // Around a foreign handle it can only be denied, since what is forbidden can't be allowed below.
+        let word = if FOREIGN_HANDLES.iter().any(|(name, _)| name.starts_with(folder)) { "deny" } else { "forbid" };
+        tokens.replace(' ', "").contains(&format!("#![{word}(unsafe_code)]"))
     };
     let forbidding: BTreeSet<&str> = files.iter().map(String::as_str).filter(|file| forbids(file)).collect();
     // What a module forbids, it forbids in the modules below it too.

@@ -12,6 +12,7 @@ mod round_trip;
 mod scopes;
 mod spawn_join;
 mod tcp_echo;
+mod threads;
 mod timeout;
 mod yields;
 
@@ -27,5 +28,6 @@ pub(crate) fn all(scale: Scale) -> Vec<Benchmark> {
     benchmarks.extend(cancel::benchmarks(scale));
     benchmarks.push(parked::benchmark(scale));
     benchmarks.extend(tcp_echo::benchmarks(scale));
+    benchmarks.extend(threads::benchmarks(scale));
     benchmarks
 }

@@ -184,14 +184,13 @@ impl Builder {
         run.tell_before_run();
         let result = {
             let name: Cow<'static, str> = Cow::Borrowed(std::any::type_name::<F>());
-            let root = system::root(name, location, main, ctrl_c);
+            // From here on a pointer moves, not a future that may be large.
+            let root = system::root(name, location, Box::pin(main), ctrl_c);
             catch_unwind(AssertUnwindSafe(|| run.drive(root)))
         };
         // Every call that was accepted is made before the run returns.
         let rest = run.opened.inbox.close();
-        for call in rest.calls {
-            system::call(&run, call);
-        }
+        run.make_calls(rest.calls, rest.idempotent);
         run.tell_after_run();
         run.forget_variables();
         drop(entered);

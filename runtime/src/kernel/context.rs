@@ -1,4 +1,4 @@
-//! Which run this thread is in: the crate's only thread-local.
+//! Which run this thread is in: the kernel's only thread-local.
 
 use std::cell::Cell;
 use std::ptr;

@@ -33,6 +33,8 @@ pub(crate) struct Core<E> {
     pub(crate) daemons: Cell<usize>,
     /// `start` calls that have not returned.
     pub(crate) starting: Cell<usize>,
+    /// Children whose turn comes at the end; they are among the daemons until then.
+    deferred: Cell<usize>,
     pub(crate) errors: RefCell<Vec<TaskError<E>>>,
     pub(crate) panics: RefCell<Vec<Panic>>,
     /// The body or a child was dropped because of a cancellation of the whole nursery.
@@ -107,6 +109,7 @@ impl<E> Core<E> {
             living: Cell::new(0),
             daemons: Cell::new(0),
             starting: Cell::new(0),
+            deferred: Cell::new(0),
             errors: RefCell::default(),
             panics: RefCell::default(),
             interrupted: Cell::new(false),
@@ -185,13 +188,47 @@ impl<E> Core<E> {
         });
     }
 
+    /// Adds a shielded child that does not keep the nursery open. If it is `deferred`, its turn comes when everything else
+    /// in the nursery has ended.
+    pub(crate) fn add_shielded<'scope>(&self, birth: Birth<'scope, E>, deferred: bool)
+    where
+        E: 'scope,
+    {
+        let Birth { child, name, location, .. } = birth;
+        // SAFETY: as in `add`.
+        let child: AnyChild<E> = unsafe { std::mem::transmute::<Rc<dyn Child<E> + 'scope>, AnyChild<E>>(child) };
+        context::try_with(|run| {
+            let Some(nursery) = run.tree.get(self.id).filter(|_| !self.closed.get()) else { return };
+            let place = self.children.borrow_mut().insert(child);
+            self.count(true, 1);
+            self.deferred.set(self.deferred.get() + usize::from(deferred));
+            run.change(|tree, effects| {
+                let (name, own) = match name {
+                    Cow::Borrowed(name) => (name, None),
+                    Cow::Owned(name) => ("", Some(name)),
+                };
+                let task = tree.insert_shielded_task(nursery, name, location, effects);
+                if let Some(name) = own {
+                    task.rename(name);
+                }
+                task.place.set(place);
+                task.set(Flag::DAEMON, true);
+                task.set(Flag::DEFERRED, deferred);
+                run.inherit_at_spawn(task);
+                if !deferred {
+                    tree.wake(tree.word(task), effects);
+                }
+            });
+        });
+    }
+
     fn count(&self, daemon: bool, change: isize) {
         let counter = if daemon { &self.daemons } else { &self.living };
         counter.set(counter.get().wrapping_add_signed(change));
     }
 
     pub(crate) fn child_count(&self) -> usize {
-        self.living.get() + self.daemons.get()
+        self.living.get() + self.daemons.get() - self.deferred.get()
     }
 
     /// Polls a child. `None` if it has not been given to this nursery yet: then it is woken again when it is.
@@ -230,7 +267,7 @@ impl<E> Core<E> {
         self.errors.borrow_mut().push(TaskError::new(error, name, location));
         // The cause is the task that failed, not the one whose nursery this is.
         let _within = task.map(|task| run.within(task));
-        self.fail(run, text);
+        run.cancel(self.id, failure(text).at(Some(location)));
     }
 
     /// The body has ended with an error.
@@ -241,12 +278,13 @@ impl<E> Core<E> {
     /// Something panicked on behalf of this nursery.
     pub(crate) fn panicked(&self, run: &Run, panic: Panic) {
         self.panics.borrow_mut().push(panic);
-        self.fail(run, "a task panicked");
+        let location = run.tree.task_of(run.current()).location();
+        run.cancel(self.id, failure("a task panicked").at(location));
     }
 
-    /// Cancels everything in the nursery, because something in it failed.
+    /// Cancels everything in the nursery, because its body failed.
     pub(crate) fn fail(&self, run: &Run, text: &'static str) {
-        run.cancel(self.id, CancelReason::new(CancelSource::Nursery).with_text(text));
+        run.cancel(self.id, failure(text).at(Some(self.location)));
     }
 
     /// The body or a child is being dropped because of a cancellation. If that is not the task's own affair
@@ -304,14 +342,31 @@ impl<E> Core<E> {
         self.nodes(run).into_iter().filter(may_drop).map(|node| run.tree.id(node)).collect()
     }
 
-    /// Cancels the daemons, since everything that kept the nursery open has ended.
-    pub(crate) fn cancel_daemons(&self, run: &Run) {
+    /// Everything that kept the nursery open has ended: cancels the daemons, and when they have ended too, lets what was
+    /// deferred last take its turn.
+    pub(crate) fn wind_up(&self, run: &Run) {
+        if self.daemons.get() == self.deferred.get() {
+            return self.begin_deferred(run);
+        }
         run.change(|tree, effects| {
-            for task in self.nodes(run).into_iter().filter(|node| node.is(Flag::DAEMON)) {
+            let daemons = |node: &Node| node.is(Flag::DAEMON) && !node.is(Flag::DEFERRED);
+            for task in self.nodes(run).into_iter().filter(daemons) {
                 let reason = CancelReason::new(CancelSource::Nursery);
                 tree.cancel(task, || reason.with_text("all other tasks of the nursery have ended"), effects);
             }
         });
+    }
+
+    /// Makes the task that was deferred last a child as any other, and ready.
+    fn begin_deferred(&self, run: &Run) {
+        let Some(nursery) = run.tree.get(self.id) else { return };
+        let Some(task) = run.tree.newest_child(nursery, |node| node.is(Flag::DEFERRED)) else { return };
+        task.set(Flag::DEFERRED, false);
+        task.set(Flag::DAEMON, false);
+        self.deferred.set(self.deferred.get() - 1);
+        self.count(true, -1);
+        self.count(false, 1);
+        run.change(|tree, effects| tree.wake(tree.word(task), effects));
     }
 
     /// Whether nothing can be started any more.
@@ -347,6 +402,7 @@ impl<E> Core<E> {
         }
         self.living.set(0);
         self.daemons.set(0);
+        self.deferred.set(0);
     }
 
     fn drop_last(&self, id: Option<NodeId>, child: Option<AnyChild<E>>) {
@@ -381,6 +437,11 @@ impl<E> Core<E> {
         children.retain(|node| node.kind.get() == Kind::Task);
         children
     }
+}
+
+/// The cause of a cancellation that comes from inside the nursery.
+fn failure(text: &'static str) -> CancelReason {
+    CancelReason::new(CancelSource::Nursery).with_text(text)
 }
 
 impl<E> Drop for Core<E> {

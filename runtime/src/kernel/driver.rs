@@ -267,7 +267,7 @@ impl<'a, B: Future, X, E> Driver<'a, B, X, E> {
             return Progress::Open;
         }
         if core.daemons.get() > 0 {
-            core.cancel_daemons(run);
+            core.wind_up(run);
             return Progress::Open;
         }
         // The end of a nursery is a schedule point, but never a cancel point of its own.

@@ -3,13 +3,15 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
+use std::panic::Location;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::clock::after;
 use super::context;
 use super::header::{Flag, NodeId};
-use super::reason::{CancelReason, CancelSource};
+use super::link::Membership;
+use super::reason::CancelReason;
 use super::run::Run;
 use super::timers::{NEVER, Time};
 
@@ -27,10 +29,12 @@ pub(crate) enum Limit {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
     pub(crate) limit: Limit,
+    /// Where the limit was set, if that was done through a handle.
+    pub(super) limit_set: Option<&'static Location<'static>>,
     pub(crate) shield: bool,
     pub(crate) cancelled: Option<Rc<CancelReason>>,
     /// It is to wind down as soon as it is entered, for so long.
-    pub(super) shut_down: Option<Duration>,
+    pub(super) shut_down: Option<(Duration, &'static Location<'static>)>,
 }
 
 /// What is left of a scope that has ended.
@@ -50,20 +54,28 @@ pub(super) enum State {
 }
 
 /// A scope that has handles.
-pub(crate) struct Handled(pub(super) RefCell<State>);
+pub(crate) struct Handled {
+    pub(super) state: RefCell<State>,
+    /// The links that the scope is in, until it ends.
+    pub(super) links: RefCell<Vec<Membership>>,
+}
 
 impl Handled {
     pub(crate) fn unbound(settings: Settings) -> Rc<Self> {
-        Rc::new(Self(RefCell::new(State::Unbound(settings))))
+        Self::new(State::Unbound(settings))
     }
 
     pub(crate) fn active(node: NodeId) -> Rc<Self> {
-        Rc::new(Self(RefCell::new(State::Active(node))))
+        Self::new(State::Active(node))
+    }
+
+    fn new(state: State) -> Rc<Self> {
+        Rc::new(Self { state: RefCell::new(state), links: RefCell::default() })
     }
 
     /// The scope's settings, as they stand before it is entered.
     pub(crate) fn settings(&self) -> Settings {
-        match &*self.0.borrow() {
+        match &*self.state.borrow() {
             State::Unbound(settings) => settings.clone(),
             State::Active(_) | State::Exited(_) => unreachable!("a scope is entered once"),
         }
@@ -71,19 +83,20 @@ impl Handled {
 
     /// Sets the limit of a scope that has not been entered yet.
     pub(crate) fn limit(&self, limit: Limit) {
-        if let State::Unbound(settings) = &mut *self.0.borrow_mut() {
+        if let State::Unbound(settings) = &mut *self.state.borrow_mut() {
             settings.limit = limit;
         }
     }
 
     /// The scope has been entered.
     pub(crate) fn bind(&self, node: NodeId) {
-        *self.0.borrow_mut() = State::Active(node);
+        *self.state.borrow_mut() = State::Active(node);
     }
 
     /// The scope is about to leave the tree.
     pub(crate) fn end(&self, caught: bool) {
-        let State::Active(id) = *self.0.borrow() else { return };
+        let State::Active(id) = *self.state.borrow() else { return };
+        self.links.borrow_mut().clear();
         let remains = context::try_with(|run| {
             let tree = &run.tree;
             tree.get(id).map(|node| Remains {
@@ -93,7 +106,7 @@ impl Handled {
             })
         });
         let remains = remains.flatten().unwrap_or(Remains { deadline: None, cancelled: None, caught });
-        *self.0.borrow_mut() = State::Exited(remains);
+        *self.state.borrow_mut() = State::Exited(remains);
     }
 }
 
@@ -127,24 +140,22 @@ impl CancelHandle {
     /// covers. Has effect at once, and does not wait for that. Calling it again changes nothing.
     ///
     /// Not a checkpoint.
+    #[track_caller]
     pub fn cancel(&self) {
-        self.cancel_with(CancelReason::new(CancelSource::Explicit));
+        self.cancel_with(CancelReason::explicit());
     }
 
     /// As [`cancel`](Self::cancel), with a text that [`reason`](Self::reason) and the scope's `Debug` show.
+    #[track_caller]
     pub fn cancel_because(&self, reason: impl Into<Cow<'static, str>>) {
-        self.cancel_with(CancelReason::new(CancelSource::Explicit).with_text(reason));
+        self.cancel_with(CancelReason::explicit().with_text(reason));
     }
 
     pub(crate) fn cancel_with(&self, reason: CancelReason) {
-        let node = match &mut *self.scope.0.borrow_mut() {
+        let node = match &mut *self.scope.state.borrow_mut() {
             State::Active(id) => *id,
             State::Unbound(Settings { cancelled, .. }) | State::Exited(Remains { cancelled, .. }) => {
-                let reason = || {
-                    let task = context::try_with(|run| run.tree.task_name(run.current()));
-                    Rc::new(reason.in_task(task.flatten()))
-                };
-                cancelled.get_or_insert_with(reason);
+                cancelled.get_or_insert_with(|| Rc::new(reason.in_current_task()));
                 return;
             }
         };
@@ -157,7 +168,7 @@ impl CancelHandle {
     /// further out does not count.
     pub fn is_cancelled(&self) -> bool {
         // Nothing is borrowed when the clock, which may be foreign code, is asked.
-        let id = match &*self.scope.0.borrow() {
+        let id = match &*self.scope.state.borrow() {
             State::Unbound(settings) => return settings.cancelled.is_some(),
             State::Active(id) => *id,
             State::Exited(remains) => return remains.cancelled.is_some(),
@@ -176,12 +187,12 @@ impl CancelHandle {
     /// Whether the scope has ended by dropping what it ran. False while it runs, and false for a scope that was
     /// cancelled but whose code completed without meeting another checkpoint.
     pub fn caught(&self) -> bool {
-        matches!(&*self.scope.0.borrow(), State::Exited(remains) if remains.caught)
+        matches!(&*self.scope.state.borrow(), State::Exited(remains) if remains.caught)
     }
 
     /// Why the scope was cancelled: the first cause; `None` if it was not.
     pub fn reason(&self) -> Option<CancelReason> {
-        let reason = match &*self.scope.0.borrow() {
+        let reason = match &*self.scope.state.borrow() {
             State::Unbound(settings) => settings.cancelled.clone(),
             State::Active(id) => context::try_with(|run| run.tree.get(*id).and_then(|node| node.reason())).flatten(),
             State::Exited(remains) => remains.cancelled.clone(),
@@ -192,7 +203,7 @@ impl CancelHandle {
     /// When the scope cancels itself, on the run's clock. `None` if never, or if it has a timeout and has not been
     /// entered yet.
     pub fn deadline(&self) -> Option<Instant> {
-        match &*self.scope.0.borrow() {
+        match &*self.scope.state.borrow() {
             State::Unbound(Settings { limit: Limit::At(deadline), .. }) => Some(*deadline),
             State::Unbound(_) => None,
             State::Active(id) => context::try_with(|run| {
@@ -206,10 +217,13 @@ impl CancelHandle {
 
     /// Moves the deadline; `None` takes it away. A deadline that has passed cancels the scope before any task
     /// takes its next step. What is cancelled already stays cancelled.
+    #[track_caller]
     pub fn set_deadline(&self, deadline: Option<Instant>) {
-        let node = match &mut *self.scope.0.borrow_mut() {
+        let set = Location::caller();
+        let node = match &mut *self.scope.state.borrow_mut() {
             State::Unbound(settings) => {
                 settings.limit = deadline.map_or(Limit::None, Limit::At);
+                settings.limit_set = Some(set);
                 return;
             }
             State::Active(id) => *id,
@@ -218,13 +232,13 @@ impl CancelHandle {
                 return;
             }
         };
-        context::try_with(|run| move_deadline(run, node, deadline.map_or(NEVER, |at| run.epoch().time(at))));
+        context::try_with(|run| move_deadline(run, node, deadline.map_or(NEVER, |at| run.epoch().time(at)), set));
     }
 
     /// The time left until the deadline, zero if it has passed; before the scope is entered, the timeout it was
     /// given. `None` without a deadline.
     pub fn timeout(&self) -> Option<Duration> {
-        if let State::Unbound(Settings { limit: Limit::After(timeout), .. }) = &*self.scope.0.borrow() {
+        if let State::Unbound(Settings { limit: Limit::After(timeout), .. }) = &*self.scope.state.borrow() {
             return Some(*timeout);
         }
         let deadline = self.deadline()?;
@@ -232,22 +246,25 @@ impl CancelHandle {
     }
 
     /// Sets the deadline to this long from now; before the scope is entered, to this long from then.
+    #[track_caller]
     pub fn set_timeout(&self, timeout: Duration) {
-        let node = match &mut *self.scope.0.borrow_mut() {
+        let set = Location::caller();
+        let node = match &mut *self.scope.state.borrow_mut() {
             State::Unbound(settings) => {
                 settings.limit = Limit::After(timeout);
+                settings.limit_set = Some(set);
                 return;
             }
             State::Active(id) => *id,
             State::Exited(_) => return,
         };
-        context::try_with(|run| move_deadline(run, node, after(run.now(), timeout)));
+        context::try_with(|run| move_deadline(run, node, after(run.now(), timeout), set));
     }
 
     /// Turns the scope's shield on or off. While it is on, cancellations from further out do not reach what is
     /// in the scope; its own still do. Turning it off delivers at once what it has held back.
     pub fn set_shield(&self, shield: bool) {
-        let node = match &mut *self.scope.0.borrow_mut() {
+        let node = match &mut *self.scope.state.borrow_mut() {
             State::Unbound(settings) => {
                 settings.shield = shield;
                 return;
@@ -260,7 +277,7 @@ impl CancelHandle {
                 let Some(node) = tree.get(node) else { return };
                 // Looks at the deadline first, as Trio's setter does.
                 if node.deadline.get() != NEVER && node.deadline.get() <= run.now() {
-                    tree.cancel(node, || CancelReason::new(CancelSource::Deadline), effects);
+                    tree.cancel(node, || node.deadline_passed(), effects);
                 }
                 tree.set_shield(node, shield, effects);
             });
@@ -269,7 +286,7 @@ impl CancelHandle {
 
     /// Whether the shield is on.
     pub fn is_shielded(&self) -> bool {
-        match &*self.scope.0.borrow() {
+        match &*self.scope.state.borrow() {
             State::Unbound(settings) => settings.shield,
             State::Active(id) => self.at(*id, |run, id| Some(run.tree.get(id)?.is(Flag::SHIELD))),
             State::Exited(_) => false,
@@ -279,7 +296,7 @@ impl CancelHandle {
 
 impl fmt::Debug for CancelHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &*self.scope.0.borrow() {
+        let state = match &*self.scope.state.borrow() {
             State::Unbound(_) => "unbound",
             State::Active(_) => "active",
             State::Exited(_) => "exited",
@@ -301,8 +318,11 @@ impl fmt::Debug for CancelHandle {
 }
 
 /// Sets the deadline of a scope that is active; one that has passed cancels before any task takes its next step.
-pub(super) fn move_deadline(run: &Run, node: NodeId, deadline: Time) {
+pub(super) fn move_deadline(run: &Run, node: NodeId, deadline: Time, set: &'static Location<'static>) {
     run.set_deadline(node, deadline);
+    if let Some(node) = run.tree.get(node) {
+        node.with_details(|details| details.deadline_set = Some(set));
+    }
     if deadline <= run.now() {
         run.look_soon();
     }

@@ -20,7 +20,7 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 use std::task::Waker;
 
-use super::reason::CancelReason;
+use super::reason::{CancelReason, CancelSource};
 use super::timers::{NEVER, NO_TIMER, Time, TimerKey};
 use super::variables::Values;
 use super::word::MAX_NODES;
@@ -106,6 +106,8 @@ impl Flag {
     pub(super) const PARENT: Self = Self(1 << 11);
     /// Scope or nursery: asked to wind down.
     pub(crate) const WINDING_DOWN: Self = Self(1 << 12);
+    /// Task: its turn comes when everything else in its nursery has ended. Until then it counts as a daemon.
+    pub(crate) const DEFERRED: Self = Self(1 << 13);
 
     const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -140,7 +142,7 @@ pub(crate) struct Header {
     /// Nursery: its owner has been woken since it was last polled.
     pub(super) signalled: Cell<bool>,
     /// Task or body: woken for its own sake, not only for that of what it polls, since it was last polled.
-    pub(super) woken: Cell<bool>,
+    pub(crate) woken: Cell<bool>,
 
     pub(super) first_child: Cell<Option<Node>>,
     /// Nursery: its children that have been woken, in that order.
@@ -160,7 +162,7 @@ pub(crate) struct Header {
     pub(crate) timer: Cell<TimerKey>,
     /// A task's name, unless it was made at run time: then it is among the details.
     pub(super) name: Cell<&'static str>,
-    /// Where a task was spawned, or a nursery opened.
+    /// Where a task was spawned, a nursery opened, or a scope made.
     pub(super) location: Cell<Option<&'static Location<'static>>>,
     pub(super) details: RefCell<Option<Box<Details>>>,
     /// Clones of this node's waker that foreign code keeps.
@@ -172,6 +174,8 @@ pub(crate) struct Header {
 pub(crate) struct Details {
     /// The first cause, once the node is cancelled.
     pub(crate) reason: Option<Rc<CancelReason>>,
+    /// Where its deadline was set, if that was done through a handle.
+    pub(crate) deadline_set: Option<&'static Location<'static>>,
     /// A task's name that was made at run time.
     pub(crate) name: Option<String>,
     /// A foreign waker to wake where `owner` has none.
@@ -341,10 +345,17 @@ impl Header {
         made.map_or_else(|| Cow::Borrowed(self.name.get().trim_end_matches("::{{closure}}")), Cow::Owned)
     }
 
-    /// Where a task was spawned, or a nursery opened.
+    /// Where a task was spawned, a nursery opened, or a scope made.
     pub(crate) fn location(&self) -> Option<&'static Location<'static>> {
         // Nodes of other kinds keep what an earlier node had here.
-        self.location.get().filter(|_| matches!(self.kind.get(), Kind::Task | Kind::Nursery))
+        self.location.get().filter(|_| matches!(self.kind.get(), Kind::Task | Kind::Nursery | Kind::Scope))
+    }
+
+    /// The cause of a cancellation whose deadline has passed.
+    pub(crate) fn deadline_passed(&self) -> CancelReason {
+        let set = self.details.borrow().as_ref().and_then(|details| details.deadline_set);
+        let made = || self.location().filter(|_| self.kind.get() == Kind::Scope);
+        CancelReason::new(CancelSource::Deadline).at(set.or_else(made))
     }
 
     /// Gives a task a name that was made at run time, which counts instead of the other one.

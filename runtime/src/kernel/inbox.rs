@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use super::idempotent::{Idempotent, Key};
 use super::word::{MAX_RUNS, Word};
 
 /// A function that another thread wants called on the run's thread.
@@ -30,9 +31,17 @@ struct State {
     run: u64,
     notes: Vec<Note>,
     calls: VecDeque<Call>,
+    idempotent: Idempotent,
     /// Set while the run's thread is, or is about to be, blocked in the reactor.
     parked: bool,
     kick: Option<Arc<mio::Waker>>,
+}
+
+impl State {
+    fn take(&mut self) -> Mail {
+        let idempotent = self.idempotent.len();
+        Mail { notes: std::mem::take(&mut self.notes), calls: std::mem::take(&mut self.calls), idempotent }
+    }
 }
 
 /// One run's inbox.
@@ -48,6 +57,8 @@ pub(crate) struct Inbox {
 pub(crate) struct Mail {
     pub(crate) notes: Vec<Note>,
     pub(crate) calls: VecDeque<Call>,
+    /// How many idempotent calls there are to take besides.
+    pub(crate) idempotent: usize,
 }
 
 struct Registry {
@@ -91,6 +102,7 @@ pub(crate) fn open(kick: Arc<mio::Waker>) -> Opened {
 impl Drop for Opened {
     fn drop(&mut self) {
         let _ = self.inbox.close();
+        while self.inbox.take_idempotent().is_some() {}
         let mut registry = REGISTRY.write().unwrap_or_else(PoisonError::into_inner);
         registry.free.push_back(self.slot);
     }
@@ -119,6 +131,11 @@ impl Inbox {
             return;
         }
         add(&mut state);
+        self.announce(&mut state);
+    }
+
+    /// Something has come.
+    fn announce(&self, state: &mut State) {
         self.pending.store(true, Ordering::Release);
         // The first one after parking kicks; the run clears `parked` when it comes back.
         if std::mem::take(&mut state.parked) {
@@ -141,9 +158,40 @@ impl Inbox {
         call.map_or(Ok(()), Err)
     }
 
+    /// As [`call`](Self::call), unless a call with this key waits already.
+    ///
+    /// Compares keys, which is foreign code, under the lock: it may panic, but not come back here.
+    pub(crate) fn call_idempotent(&self, run: u64, key: Key, call: Call) -> Result<(), Call> {
+        let mut state = self.lock();
+        if state.run != run {
+            return Err(call);
+        }
+        let known = state.idempotent.push(key, call);
+        if known.is_none() {
+            self.announce(&mut state);
+        }
+        // What is not queued is foreign: it is dropped when nothing is locked.
+        drop(state);
+        drop(known);
+        Ok(())
+    }
+
+    /// Takes the idempotent call that has waited longest. From now on another one with its key is a new one.
+    pub(crate) fn take_idempotent(&self) -> Option<Call> {
+        let taken = self.lock().idempotent.pop();
+        // The key is foreign: it is dropped when nothing is locked.
+        taken.map(|(_key, call)| call)
+    }
+
+    /// How many idempotent calls wait to be taken.
+    pub(crate) fn idempotent(&self) -> usize {
+        self.lock().idempotent.len()
+    }
+
     /// How many calls wait to be taken.
     pub(crate) fn calls(&self) -> usize {
-        self.lock().calls.len()
+        let state = self.lock();
+        state.calls.len() + state.idempotent.len()
     }
 
     /// Whether something waits to be taken.
@@ -155,13 +203,13 @@ impl Inbox {
     pub(crate) fn take(&self) -> Mail {
         let mut state = self.lock();
         self.pending.store(false, Ordering::Relaxed);
-        Mail { notes: std::mem::take(&mut state.notes), calls: std::mem::take(&mut state.calls) }
+        state.take()
     }
 
     /// Announces that the run is about to block; false when there is mail to see to first.
     pub(crate) fn park(&self) -> bool {
         let mut state = self.lock();
-        state.parked = state.notes.is_empty() && state.calls.is_empty();
+        state.parked = state.notes.is_empty() && state.calls.is_empty() && state.idempotent.len() == 0;
         state.parked
     }
 
@@ -170,13 +218,13 @@ impl Inbox {
         self.lock().parked = false;
     }
 
-    /// Refuses everything from now on, and gives back what had been accepted.
+    /// Refuses everything from now on, and gives back what had been accepted; idempotent calls are still to be taken.
     pub(crate) fn close(&self) -> Mail {
         let mut state = self.lock();
         state.run = 0;
         state.kick = None;
         state.parked = false;
         self.pending.store(false, Ordering::Relaxed);
-        Mail { notes: std::mem::take(&mut state.notes), calls: std::mem::take(&mut state.calls) }
+        state.take()
     }
 }

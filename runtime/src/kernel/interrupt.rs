@@ -1,20 +1,18 @@
 //! Ctrl-C: the first SIGINT cancels the main task of every run that asked for it, the next one kills.
 //!
-//! The signal handler is installed once and stays, since handlers can't be taken out safely. While no run listens,
-//! it does what the system would have done. Like inboxes, its sockets are never closed, only reused: the handler may
-//! be about to write to one on another thread.
+//! A receiver of SIGINT, while there is one, has it instead (see [`signal`]). Like inboxes, the sockets here are never
+//! closed, only reused: the handler may be about to write to one on another thread.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Once, OnceLock};
 
 use signal_hook::consts::SIGINT;
-use signal_hook::low_level::{emulate_default_handler, register};
 
-use super::context;
 use super::reactor::listen_readable;
 use super::reason::{CancelReason, CancelSource};
+use super::{context, signal};
 
 /// How many runs can listen at one time; further ones get no Ctrl-C.
 const LISTENERS: usize = 64;
@@ -29,22 +27,31 @@ static LINES: [Line; LISTENERS] =
     [const { Line { listening: AtomicBool::new(false), sockets: OnceLock::new() } }; LISTENERS];
 /// A SIGINT has come, and the runs that listened then have not all ended.
 static PENDING: AtomicBool = AtomicBool::new(false);
-static INSTALLED: Once = Once::new();
+
+/// What became of a SIGINT.
+pub(super) enum Told {
+    /// The runs that listen cancel their main tasks.
+    Heard,
+    /// They do so already, because of an earlier one.
+    Again,
+    /// No run listens.
+    Nobody,
+}
 
 /// Runs in the signal handler: only atomics and one `write` each.
-fn on_signal() {
+pub(super) fn tell() -> Told {
+    let listening = || LINES.iter().filter(|line| line.listening.load(Ordering::SeqCst));
+    if listening().next().is_none() {
+        return Told::Nobody;
+    }
+    if PENDING.swap(true, Ordering::SeqCst) {
+        return Told::Again;
+    }
     let mut heard = false;
-    if !PENDING.swap(true, Ordering::SeqCst) {
-        for line in LINES.iter().filter(|line| line.listening.load(Ordering::SeqCst)) {
-            if let Some((writer, _)) = line.sockets.get() {
-                heard |= (&mut &*writer).write(&[0]).is_ok();
-            }
-        }
+    for (writer, _) in listening().filter_map(|line| line.sockets.get()) {
+        heard |= (&mut &*writer).write(&[0]).is_ok();
     }
-    if !heard {
-        // Dies of the signal; should that fail, the next one comes here again.
-        let _ = emulate_default_handler(SIGINT);
-    }
+    if heard { Told::Heard } else { Told::Again }
 }
 
 /// A run's claim on a line; given back when dropped.
@@ -69,13 +76,7 @@ fn claim() -> io::Result<Option<(Claim, &'static UnixStream)>> {
         // Losing a race for the line leaves the other's pair in place.
         let _ = line.sockets.set((writer, reader));
     }
-    let mut installed = Ok(());
-    INSTALLED.call_once(|| {
-        // SAFETY: `on_signal` does only what a signal handler may: it reads and writes atomics, and calls `write`
-        // and, to die, `sigaction`, `raise` and `abort`.
-        installed = unsafe { register(SIGINT, on_signal) }.map(|_| ());
-    });
-    installed?;
+    signal::install(SIGINT)?;
     if line.listening.swap(true, Ordering::SeqCst) {
         return claim();
     }
@@ -101,12 +102,17 @@ impl Listener {
     }
 
     /// The daemon that cancels the main task when Ctrl-C is pressed.
-    pub(crate) async fn watch(self) {
-        let mut reader = self.reader;
-        while listen_readable(reader).await.is_ok() {
-            if matches!(reader.read(&mut [0; 16]), Ok(1..)) {
+    pub(crate) async fn watch(&self) {
+        while listen_readable(self.reader).await.is_ok() {
+            if self.was_told() {
                 context::with(|run| run.interrupt(CancelReason::new(CancelSource::KeyboardInterrupt)));
             }
         }
+    }
+
+    /// Whether Ctrl-C has been pressed since this was asked.
+    pub(crate) fn was_told(&self) -> bool {
+        let mut reader = self.reader;
+        matches!(reader.read(&mut [0; 16]), Ok(1..))
     }
 }

@@ -11,6 +11,7 @@
 //! in the order of their scopes.
 
 use std::cell::{Cell, RefCell};
+use std::panic::Location;
 use std::task::Context;
 
 use super::clock::in_nanoseconds;
@@ -38,6 +39,8 @@ struct Entered {
     /// The task or body that polls it.
     owner: Word,
     due: Due,
+    /// Where it was made.
+    made: &'static Location<'static>,
 }
 
 /// A deadline that is not among the run's timers yet.
@@ -95,6 +98,7 @@ impl Run {
         &'a self,
         context: &Context<'_>,
         limit: &Limit,
+        made: &'static Location<'static>,
         id: &'a mut Option<NodeId>,
     ) -> Option<Entry<'a>> {
         let owner = word_of(context.waker())?;
@@ -104,7 +108,7 @@ impl Run {
         }
         let due = self.due(limit)?;
         let place = self.lazy.count.get();
-        self.lazy.entered.borrow_mut().push(Entered { owner, due });
+        self.lazy.entered.borrow_mut().push(Entered { owner, due, made });
         self.lazy.count.set(place + 1);
         Some(Entry { run: self, place, id })
     }
@@ -136,9 +140,10 @@ impl Run {
     #[inline(never)]
     pub(crate) fn settle(&self) {
         self.lazy.count.set(0);
-        for Entered { owner, due } in self.lazy.entered.borrow_mut().drain(..) {
+        for Entered { owner, due, made } in self.lazy.entered.borrow_mut().drain(..) {
             let node = self.tree.insert(self.tree.current.get(), Kind::Scope);
             node.owner.set(self.tree.woken_by(owner));
+            node.location.set(Some(made));
             self.set_due(node, due);
             self.tree.current.set(node);
         }

@@ -12,6 +12,7 @@ use super::core::{Birth, Core};
 use super::driver::{Catch, Driver, Verdict};
 use super::group::ErrorGroup;
 use super::handle::{CancelHandle, Handled};
+use super::header::NodeId;
 use super::start::{Start, StartError, TaskStatus};
 use super::task::TaskHandle;
 
@@ -114,6 +115,44 @@ impl<'scope, E> Nursery<'scope, '_, E> {
         F::Output: TaskOutput<E>,
     {
         Named::unnamed::<F>(self).start_daemon(future);
+    }
+
+    /// As [`start_daemon`](Self::start_daemon), but for what the others need to the last: the task is cancelled when the body
+    /// and all other children have ended, and not before. A cancellation of the nursery, or from further out, reaches
+    /// them first, and they may still use the service in their clean-up.
+    ///
+    /// These are the *service tasks* that Python's Trio has discussed (its issue 1521). With several, all are cancelled at
+    /// the same time, and daemons with them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// trio::run(async {
+    ///     let (log, lines) = trio::open_memory_channel(10);
+    ///     let written = std::cell::RefCell::new(Vec::new());
+    ///     let write = async {
+    ///         while let Ok(line) = lines.receive().await {
+    ///             written.borrow_mut().push(line);
+    ///         }
+    ///     };
+    ///     let farewell = async { log.send("bye").await.unwrap() };
+    ///     trio::move_on_after(Duration::ZERO, trio::open_nursery(async |n| {
+    ///         n.start_service(write);
+    ///         n.start_soon(trio::finally(async { trio::sleep_forever().await }, farewell));
+    ///         trio::sleep_forever().await
+    ///     }))
+    ///     .await;
+    ///     assert_eq!(written.take(), ["bye"]);
+    /// });
+    /// ```
+    #[track_caller]
+    pub fn start_service<F>(&'scope self, future: F)
+    where
+        F: Future + 'scope,
+        F::Output: TaskOutput<E>,
+    {
+        Named::unnamed::<F>(self).start_service(future);
     }
 
     /// Starts a task whose output the handle gives: [`join`](TaskHandle::join) waits for it.
@@ -233,8 +272,8 @@ impl<E> fmt::Debug for Nursery<'_, '_, E> {
 /// ```
 #[must_use = "a name does nothing by itself: start a task with it"]
 pub struct Named<'scope, E = Infallible> {
-    core: &'scope Core<E>,
-    name: Cow<'static, str>,
+    pub(super) core: &'scope Core<E>,
+    pub(super) name: Cow<'static, str>,
     /// Invariant as the nursery itself: under a shorter `'scope` a task could borrow what dies before it does.
     scope: PhantomData<std::cell::Cell<&'scope ()>>,
 }
@@ -246,8 +285,13 @@ impl<E> fmt::Debug for Named<'_, E> {
 }
 
 impl<'scope, E> Named<'scope, E> {
-    fn unnamed<F>(nursery: &'scope Nursery<'scope, '_, E>) -> Self {
+    pub(crate) fn unnamed<F>(nursery: &'scope Nursery<'scope, '_, E>) -> Self {
         Self { core: &nursery.core, name: Cow::Borrowed(std::any::type_name::<F>()), scope: PhantomData }
+    }
+
+    /// The nursery's node.
+    pub(crate) fn nursery(&self) -> NodeId {
+        self.core.id
     }
 
     /// See [`Nursery::start_soon`].
@@ -268,6 +312,27 @@ impl<'scope, E> Named<'scope, E> {
         F::Output: TaskOutput<E>,
     {
         self.begin(future, true);
+    }
+
+    /// See [`Nursery::start_service`].
+    #[track_caller]
+    pub fn start_service<F>(self, future: F)
+    where
+        F: Future + 'scope,
+        F::Output: TaskOutput<E>,
+    {
+        let child = TaskCell::<F, Infallible, Forget>::new(future);
+        self.core.add_shielded(Birth { child, name: self.name, location: Location::caller(), daemon: true }, false);
+    }
+
+    /// As [`start_soon`](Self::start_soon), for a task that was started somewhere else.
+    pub(crate) fn start_soon_at<F>(self, location: &'static Location<'static>, future: F)
+    where
+        F: Future + 'scope,
+        F::Output: TaskOutput<E>,
+    {
+        let child = TaskCell::<F, Infallible, Forget>::new(future);
+        self.core.add(Birth { child, name: self.name, location, daemon: false });
     }
 
     #[track_caller]
@@ -321,9 +386,22 @@ impl<'scope, E> Named<'scope, E> {
         F: Future + 'scope,
         F::Output: TaskOutput<E>,
     {
+        self.start_at(Location::caller(), task)
+    }
+
+    /// As [`start`](Self::start), for a task that was started somewhere else.
+    pub(crate) fn start_at<V, F>(
+        self,
+        location: &'static Location<'static>,
+        task: impl FnOnce(TaskStatus<V>) -> F,
+    ) -> impl Future<Output = Result<V, StartError<E>>>
+    where
+        F: Future + 'scope,
+        F::Output: TaskOutput<E>,
+    {
         let status = TaskStatus::new(self.core.id);
         let child = TaskCell::<F, Infallible, Forget>::new(task(status.clone_for_start()));
-        let birth = Birth { child, name: self.name, location: Location::caller(), daemon: false };
+        let birth = Birth { child, name: self.name, location, daemon: false };
         let start = Start::new(self.core, birth, status);
         async move {
             let started = start.await;

@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::panic::Location;
+
+use super::context;
 
 /// What kind of event cancelled a scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,7 +36,8 @@ impl fmt::Display for CancelSource {
 
 /// Why a scope was cancelled: the first cause wins, later ones are not recorded.
 ///
-/// Its `Display` reads as in Trio: `cancelled due to explicit with reason 'too many errors' from task 'watch'`.
+/// Its `Display` reads as in Trio, with the place in the source added where it is known: `cancelled due to explicit with
+/// reason 'too many errors' from task 'watch', at src/watch.rs:10:15`.
 ///
 /// # Examples
 ///
@@ -47,6 +51,7 @@ impl fmt::Display for CancelSource {
 ///     let reason = handle.reason().unwrap();
 ///     assert_eq!(reason.source(), CancelSource::Explicit);
 ///     assert_eq!(reason.text(), Some("hello"));
+///     assert_eq!(reason.location().unwrap().file(), file!());
 /// });
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,16 +59,37 @@ pub struct CancelReason {
     source: CancelSource,
     text: Option<Cow<'static, str>>,
     task: Option<Cow<'static, str>>,
+    location: Option<&'static Location<'static>>,
 }
 
 impl CancelReason {
     pub(crate) const fn new(source: CancelSource) -> Self {
-        Self { source, text: None, task: None }
+        Self { source, text: None, task: None, location: None }
     }
 
     pub(crate) fn with_text(mut self, text: impl Into<Cow<'static, str>>) -> Self {
         self.text = Some(text.into());
         self
+    }
+
+    pub(crate) const fn at(mut self, location: Option<&'static Location<'static>>) -> Self {
+        self.location = location;
+        self
+    }
+
+    /// The cause of whatever the caller's caller cancels.
+    #[track_caller]
+    pub(crate) const fn explicit() -> Self {
+        Self::new(CancelSource::Explicit).at(Some(Location::caller()))
+    }
+
+    /// Names the task that is running, unless a task is named already.
+    pub(crate) fn in_current_task(self) -> Self {
+        if self.task.is_some() {
+            return self;
+        }
+        let task = context::try_with(|run| run.tree.task_name(run.current()));
+        self.in_task(task.flatten())
     }
 
     pub(crate) fn in_task(mut self, task: Option<Cow<'static, str>>) -> Self {
@@ -85,6 +111,12 @@ impl CancelReason {
     pub fn task_name(&self) -> Option<&str> {
         self.task.as_deref()
     }
+
+    /// Where in the source the cause is: the call that cancelled; for a deadline, where it was last set or else the scope
+    /// was made; for a failed task, where that was spawned. `None` where there is no such place (Ctrl-C, the run's end).
+    pub fn location(&self) -> Option<&'static Location<'static>> {
+        self.location
+    }
 }
 
 impl fmt::Display for CancelReason {
@@ -95,6 +127,9 @@ impl fmt::Display for CancelReason {
         }
         if let Some(task) = &self.task {
             write!(f, " from task '{task}'")?;
+        }
+        if let Some(location) = self.location {
+            write!(f, ", at {location}")?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -14,11 +15,11 @@ use super::blocked::Blocked;
 use super::builder::Builder;
 use super::clock::{Clock, CoarseClock, Epoch, SystemClock};
 use super::header::{Flag, Node, NodeId};
-use super::inbox::{self, Note, Opened};
+use super::inbox::{self, Call, Note, Opened};
 use super::instrument::Instruments;
 use super::lazy::Lazy;
 use super::reactor::Reactor;
-use super::reason::{CancelReason, CancelSource};
+use super::reason::CancelReason;
 use super::schedule::{Schedule, Seeded};
 use super::shutdown::Shutdowns;
 use super::timers::{NEVER, NO_TIMER, Target, Time, Timers, UNARMED};
@@ -255,18 +256,17 @@ impl Run {
         self.current().is_held()
     }
 
-    /// A seed for chances that are to follow from the run's own, if it has one. Where all schedules are tried in turn there is
-    /// none: its choices are few ones.
-    pub(crate) fn derived_seed(&self) -> Option<u64> {
-        matches!(self.schedule, Schedule::Seeded(_)).then(|| self.schedule.choose(usize::MAX) as u64)
-    }
-
     /// Lets the schedule put a nursery's ready children into an order of its choice.
     #[inline]
     pub(crate) fn order_ready(&self, nursery: Node) {
         if !self.schedule.is_fifo() {
             self.tree.reorder_ready(nursery, |ready| self.schedule.shuffle(ready));
         }
+    }
+
+    /// A number for chances of another kind, where the schedule is a random one: another one each time.
+    pub(crate) fn draw(&self) -> Option<u64> {
+        self.schedule.draw()
     }
 
     // ------------------------------------------------------------------ time
@@ -364,7 +364,7 @@ impl Run {
             Target::Scope(id) => self.change(|tree, effects| {
                 if let Some(node) = tree.get(id) {
                     node.timer.set(NO_TIMER);
-                    tree.cancel(node, || CancelReason::new(CancelSource::Deadline), effects);
+                    tree.cancel(node, || node.deadline_passed(), effects);
                 }
             }),
         }
@@ -395,7 +395,19 @@ impl Run {
                 Note::Dropped(word) => self.note_clone(word, -1),
             }
         }
-        for call in mail.calls {
+        self.make_calls(mail.calls, mail.idempotent);
+    }
+
+    /// Makes calls of other threads, then as many idempotent ones as wait when the others have been made. What these calls
+    /// queue has to wait for the next time.
+    pub(super) fn make_calls(&self, calls: VecDeque<Call>, idempotent: usize) {
+        let inbox = self.opened.inbox;
+        let any = !calls.is_empty();
+        for call in calls {
+            system::call(self, call);
+        }
+        let idempotent = if any { inbox.idempotent() } else { idempotent };
+        for call in (0..idempotent).map_while(|_| inbox.take_idempotent()) {
             system::call(self, call);
         }
     }
@@ -466,7 +478,8 @@ impl Run {
             self.opened.inbox.unpark();
             events
         } else {
-            0
+            // There is mail already; calls that queue calls may not keep the rest of the outside away.
+            self.look(Some(Duration::ZERO))
         };
         let waited_in_full = idle.is_some() && events == 0 && !self.is_runnable();
         if waited_in_full && !self.opened.inbox.has_mail() {

@@ -39,6 +39,14 @@ impl Schedule {
         }
     }
 
+    /// A number for chances that are no choices of the schedule, if it is a random one.
+    pub(super) fn draw(&self) -> Option<u64> {
+        match self {
+            Self::Seeded(seeded) => Some(seeded.next()),
+            Self::Fifo | Self::Guided(_) => None,
+        }
+    }
+
     /// Puts things into an order of its choice.
     pub(super) fn shuffle<T>(&self, things: &mut [T]) {
         for last in (1..things.len()).rev() {
@@ -63,15 +71,18 @@ impl Seeded {
         seeded
     }
 
-    /// SplitMix64.
     fn below(&self, bound: usize) -> usize {
+        ((u128::from(self.next()) * bound as u128) >> 64) as usize
+    }
+
+    /// SplitMix64.
+    fn next(&self) -> u64 {
         let state = self.state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
         self.state.set(state);
         let mut mixed = state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        ((u128::from(mixed) * bound as u128) >> 64) as usize
+        mixed ^ (mixed >> 31)
     }
 }
 

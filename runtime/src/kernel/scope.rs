@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -12,7 +12,6 @@ use super::context;
 use super::handle::{CancelHandle, Handled, Limit, Settings, deadline_of};
 use super::header::{Flag, Kind, Node, NodeId};
 use super::lazy::Due;
-use super::reason::{CancelReason, CancelSource};
 use super::run::{Run, wrong_run};
 use super::timers::NEVER;
 use super::waker::{StoredWaker, word_of};
@@ -42,6 +41,8 @@ use super::waker::{StoredWaker, word_of};
 #[must_use = "a scope that is not run cancels nothing; call `run` with the future it is for"]
 pub struct CancelScope {
     config: RefCell<Config>,
+    /// Where it was made.
+    location: &'static Location<'static>,
 }
 
 /// The settings move to where the handles can reach them when the first handle is made.
@@ -51,6 +52,7 @@ enum Config {
 }
 
 impl Default for CancelScope {
+    #[track_caller]
     fn default() -> Self {
         Self::new()
     }
@@ -58,8 +60,10 @@ impl Default for CancelScope {
 
 impl CancelScope {
     /// A scope without deadline and shield.
+    #[track_caller]
     pub const fn new() -> Self {
-        Self { config: RefCell::new(Config::Own { limit: Limit::None, shield: false }) }
+        let config = RefCell::new(Config::Own { limit: Limit::None, shield: false });
+        Self { config, location: Location::caller() }
     }
 
     #[inline]
@@ -126,7 +130,8 @@ impl CancelScope {
     /// `run`: that would keep room for the future twice.)
     #[inline]
     fn run_then<F: Future, O>(self, future: F, finish: fn(Option<F::Output>) -> O) -> Scoped<F, F::Output, O> {
-        Scoped { config: Some(self.config.into_inner()), future: Some(future), place: Place::default(), finish }
+        let (config, location) = (Some(self.config.into_inner()), self.location);
+        Scoped { config, future: Some(future), place: Place::default(), finish, location }
     }
 }
 
@@ -156,7 +161,7 @@ impl Drop for Place {
 }
 
 impl Place {
-    fn enter(&mut self, run: &Run, context: &Context<'_>, config: Config) {
+    fn enter(&mut self, run: &Run, context: &Context<'_>, config: Config, made: &'static Location<'static>) {
         let (settings, handled) = match config {
             Config::Own { limit, shield } => (Settings { limit, shield, ..Settings::default() }, None),
             Config::Handled(handled) => (handled.settings(), Some(handled)),
@@ -164,6 +169,10 @@ impl Place {
         let (deadline, passed) = deadline_of(settings.limit, run);
         let node = run.change(|tree, effects| {
             let node = tree.insert(run.current(), Kind::Scope);
+            node.location.set(Some(made));
+            if settings.limit_set.is_some() {
+                node.with_details(|details| details.deadline_set = settings.limit_set);
+            }
             // A foreign waker is remembered by `follow`.
             node.owner.set(word_of(context.waker()).and_then(|word| tree.woken_by(word)));
             if settings.shield {
@@ -181,14 +190,12 @@ impl Place {
         }
         self.handled = handled;
         self.id = Some(id);
-        if let (Some(scope), Some(grace)) = (&self.handled, settings.shut_down) {
-            CancelHandle { scope: Rc::clone(scope) }.shut_down(grace);
+        if let (Some(scope), Some((grace, asked))) = (&self.handled, settings.shut_down) {
+            CancelHandle { scope: Rc::clone(scope) }.shut_down_at(grace, asked);
         }
         // A deadline that has passed cancels on entry, as in Trio: the first checkpoint inside meets it.
         if passed {
-            run.change(|tree, effects| {
-                tree.cancel(node, || CancelReason::new(CancelSource::Deadline), effects);
-            });
+            run.change(|tree, effects| tree.cancel(node, || node.deadline_passed(), effects));
         }
     }
 }
@@ -223,6 +230,8 @@ struct Scoped<F, T, O> {
     future: Option<F>,
     place: Place,
     finish: fn(Option<T>) -> O,
+    /// Where the scope was made.
+    location: &'static Location<'static>,
 }
 
 impl<F: Future, O> Scoped<F, F::Output, O> {
@@ -234,7 +243,7 @@ impl<F: Future, O> Scoped<F, F::Output, O> {
             return this.polled(run, polled);
         }
         if let Some(config) = this.config.take() {
-            this.place.enter(run, context, config);
+            this.place.enter(run, context, config, this.location);
         }
         let Some(id) = this.place.id else { panic!("a cancel scope was polled after it had completed") };
         let node = follow(run, id, context, "cancel scope");
@@ -253,7 +262,7 @@ impl<F: Future, O> Scoped<F, F::Output, O> {
     fn poll_without_node(&mut self, run: &Run, context: &mut Context<'_>) -> Option<Poll<F::Output>> {
         // Looked at where it is: to move it would cost more than all the rest of entering.
         let Some(Config::Own { limit, shield: false }) = &self.config else { return None };
-        let entry = run.enter(context, limit, &mut self.place.id)?;
+        let entry = run.enter(context, limit, self.location, &mut self.place.id)?;
         self.config = None;
         // SAFETY: as in `poll_in`.
         let polled = unsafe { Pin::new_unchecked(self.future.as_mut()?) }.poll(context);
@@ -342,6 +351,7 @@ impl<F: Future, O> Future for Scoped<F, F::Output, O> {
 /// });
 /// ```
 #[inline]
+#[track_caller]
 pub fn move_on_after<F: Future>(timeout: Duration, future: F) -> impl Future<Output = Option<F::Output>> {
     CancelScope::new().timeout(timeout).run(future)
 }
@@ -349,11 +359,16 @@ pub fn move_on_after<F: Future>(timeout: Duration, future: F) -> impl Future<Out
 /// Runs a future until this time on the run's clock at the latest: `None` if it was too slow.
 ///
 /// Otherwise as [`move_on_after`].
+#[track_caller]
 pub fn move_on_at<F: Future>(deadline: Instant, future: F) -> impl Future<Output = Option<F::Output>> {
     CancelScope::new().deadline(deadline).run(future)
 }
 
 /// A time limit set by [`fail_after`] or [`fail_at`] ran out.
+///
+/// Which limit that was, of several around one piece of code, shows from whose call returned it. To know more, make the
+/// scope yourself, and ask its handle for the [`reason`](CancelHandle::reason), which has the
+/// [place in the source](crate::CancelReason::location) where the limit was set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooSlowError;
 
@@ -381,6 +396,7 @@ impl std::error::Error for TooSlowError {}
 /// });
 /// ```
 #[inline]
+#[track_caller]
 pub fn fail_after<F: Future>(timeout: Duration, future: F) -> impl Future<Output = Result<F::Output, TooSlowError>> {
     CancelScope::new().timeout(timeout).run_then(future, |output| output.ok_or(TooSlowError))
 }
@@ -390,6 +406,7 @@ pub fn fail_after<F: Future>(timeout: Duration, future: F) -> impl Future<Output
 /// # Errors
 ///
 /// [`TooSlowError`] when the future was dropped because the time ran out.
+#[track_caller]
 pub fn fail_at<F: Future>(deadline: Instant, future: F) -> impl Future<Output = Result<F::Output, TooSlowError>> {
     CancelScope::new().deadline(deadline).run_then(future, |output| output.ok_or(TooSlowError))
 }
@@ -415,6 +432,7 @@ pub fn fail_at<F: Future>(deadline: Instant, future: F) -> impl Future<Output = 
 ///     assert!(saved);
 /// });
 /// ```
+#[track_caller]
 pub fn shield<F: Future>(future: F) -> impl Future<Output = F::Output> {
     let scope = CancelScope::new().shield(true);
     scope.run_then(future, |output| output.expect("nobody has a handle that could cancel a plain shield"))

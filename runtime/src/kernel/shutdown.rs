@@ -4,6 +4,7 @@
 //! scope winds down for a grace period, in which only what asked to be told ends early.
 
 use std::cell::RefCell;
+use std::panic::Location;
 use std::time::Duration;
 
 use slab::Slab;
@@ -60,11 +61,17 @@ impl CancelHandle {
     ///     assert_eq!((trio::current_time() - began).as_secs(), 35);
     /// });
     /// ```
+    #[track_caller]
     pub fn shut_down(&self, grace: Duration) {
-        let id = match &mut *self.scope.0.borrow_mut() {
+        self.shut_down_at(grace, Location::caller());
+    }
+
+    pub(super) fn shut_down_at(&self, grace: Duration, asked: &'static Location<'static>) {
+        let id = match &mut *self.scope.state.borrow_mut() {
             State::Unbound(settings) => {
-                let shorter = settings.shut_down.map_or(grace, |known| known.min(grace));
-                settings.shut_down = Some(shorter);
+                if settings.shut_down.is_none_or(|(known, _)| grace < known) {
+                    settings.shut_down = Some((grace, asked));
+                }
                 return;
             }
             State::Active(id) => *id,
@@ -76,7 +83,7 @@ impl CancelHandle {
             let deadline = after(run.now(), grace);
             run.arm();
             if deadline < node.deadline.get() {
-                move_deadline(run, id, deadline);
+                move_deadline(run, id, deadline, asked);
             }
             run.tell_shutdown();
         });
@@ -84,7 +91,7 @@ impl CancelHandle {
 
     /// Whether the scope has been asked to wind down by [`shut_down`](Self::shut_down). False when it has ended.
     pub fn is_shutting_down(&self) -> bool {
-        match &*self.scope.0.borrow() {
+        match &*self.scope.state.borrow() {
             State::Unbound(settings) => settings.shut_down.is_some(),
             State::Active(id) => {
                 context::try_with(|run| run.tree.get(*id).is_some_and(|node| node.is(Flag::WINDING_DOWN))) == Some(true)
@@ -170,7 +177,7 @@ impl Run {
     fn tell_shutdown(&self) {
         let all: Vec<CancelHandle> = self.shutdowns.0.borrow().iter().map(|(_, handle)| handle.clone()).collect();
         for handle in all {
-            let place = match &*handle.scope.0.borrow() {
+            let place = match &*handle.scope.state.borrow() {
                 State::Active(id) => self.tree.get(*id),
                 State::Unbound(_) | State::Exited(_) => None,
             };

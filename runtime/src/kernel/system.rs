@@ -104,16 +104,35 @@ pub fn spawn_system_task(
     if refused.is_some() { Err(NurseryClosedError) } else { Ok(()) }
 }
 
+/// Whether system tasks can be started in the current run: its main task has not ended.
+pub(crate) fn takes_system_tasks() -> bool {
+    context::with(|run| !run.system.closed.get())
+}
+
 /// The root of a run: main task and system tasks in one nursery. Gives `None` if Ctrl-C cancelled the main task.
-pub(crate) fn root<'env, F: Future + 'env>(
+pub(crate) async fn root<F: Future>(
     name: Cow<'static, str>,
     location: &'static Location<'static>,
     main: F,
     ctrl_c: CtrlC,
+) -> Option<F::Output> {
+    // Before the main task's first step, which Ctrl-C is to cancel as any other.
+    let listener = if ctrl_c == CtrlC::Cancel { interrupt::Listener::new() } else { None };
+    let ended = top_nursery(name, location, main, listener.as_ref()).await;
+    // Pressed when nothing could be cancelled any more: the program is to end with 130 all the same.
+    if listener.is_some_and(|listener| listener.was_told()) {
+        context::with(|run| run.system.interrupted.set(true));
+    }
+    ended
+}
+
+fn top_nursery<'env, F: Future + 'env>(
+    name: Cow<'static, str>,
+    location: &'static Location<'static>,
+    main: F,
+    listener: Option<&'env interrupt::Listener>,
 ) -> impl Future<Output = Option<F::Output>> {
     open_nursery(async move |n: &Nursery<'_, 'env>| {
-        // Before the main task's first step, which Ctrl-C is to cancel as any other.
-        let listener = if ctrl_c == CtrlC::Cancel { interrupt::Listener::new() } else { None };
         let main = n.named(name).spawn_at(location, main);
         context::with(|run| run.system.main.set(main.id()));
         if let Some(listener) = listener {

@@ -9,7 +9,7 @@ use super::checkpoint::{checkpoint_if_cancelled, schedule_point};
 use super::child::{Join, Joinable};
 use super::context;
 use super::header::NodeId;
-use super::reason::{CancelReason, CancelSource};
+use super::reason::CancelReason;
 
 /// A task started with [`spawn`](crate::Nursery::spawn) or [`try_spawn`](crate::Nursery::try_spawn).
 ///
@@ -64,9 +64,11 @@ impl<'scope, T> TaskHandle<'scope, T> {
     /// and its other tasks go on.
     ///
     /// Not a checkpoint.
+    #[track_caller]
     pub fn cancel(&self) {
         if let Some(id) = self.id {
-            context::try_with(|run| run.cancel(id, CancelReason::new(CancelSource::Explicit)));
+            let reason = CancelReason::explicit();
+            context::try_with(|run| run.cancel(id, reason));
         }
     }
 

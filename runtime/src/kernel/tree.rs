@@ -165,6 +165,13 @@ impl Tree {
         location: &'static Location<'static>,
         effects: &mut Effects,
     ) -> Node {
+        let node = self.insert_parked_task(nursery, name, location);
+        self.wake_node(node, effects);
+        node
+    }
+
+    #[inline(always)]
+    fn insert_parked_task(&self, nursery: Node, name: &'static str, location: &'static Location<'static>) -> Node {
         let node = self.insert(nursery, Kind::Task);
         self.tasks.set(self.tasks.get() + 1);
         node.name.set(name);
@@ -172,7 +179,21 @@ impl Tree {
         if self.observed.get() {
             self.happened.borrow_mut().push_back(Happening::Spawned(self.id(node)));
         }
-        self.wake_node(node, effects);
+        node
+    }
+
+    /// Adds a shielded task below a nursery, which is not ready yet.
+    pub(crate) fn insert_shielded_task(
+        &self,
+        nursery: Node,
+        name: &'static str,
+        location: &'static Location<'static>,
+        effects: &mut Effects,
+    ) -> Node {
+        let node = self.insert_parked_task(nursery, name, location);
+        node.set(Flag::SHIELD, true);
+        node.set(Flag::EFFECTIVE, false);
+        self.update_holding(node, effects);
         node
     }
 
@@ -721,6 +742,11 @@ impl Tree {
             std::iter::successors(node.first_child.get(), |child| child.next_sibling.get()).collect();
         children.reverse();
         children
+    }
+
+    /// The child that came last of those which are as `wanted`.
+    pub(crate) fn newest_child(&self, node: Node, wanted: impl Fn(&Node) -> bool) -> Option<Node> {
+        std::iter::successors(node.first_child.get(), |child| child.next_sibling.get()).find(wanted)
     }
 
     /// The task that a node belongs to: the nearest one above, or itself; the root counts as one.

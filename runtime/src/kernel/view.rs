@@ -6,7 +6,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::context;
-use super::header::{Kind, Node, NodeId};
+use super::deadlock::draw;
+use super::header::{Flag, Kind, Node, NodeId};
+use super::reason::CancelReason;
 use super::run::Run;
 use super::tree::Tree;
 
@@ -81,19 +83,9 @@ impl Task {
     pub fn child_nurseries(&self) -> Vec<NurseryInfo> {
         let found = context::try_with(|run| {
             let tree = &run.tree;
-            let mut found = Vec::new();
-            let mut stack = tree.children(tree.get(self.id)?);
-            stack.reverse();
-            while let Some(node) = stack.pop() {
-                match node.kind.get() {
-                    // Other tasks' nurseries are theirs.
-                    Kind::Task => continue,
-                    Kind::Nursery => found.push(NurseryInfo::of(tree, node)),
-                    _ => {}
-                }
-                stack.extend(tree.children(node).into_iter().rev());
-            }
-            Some(found)
+            let own = own_nodes(tree, tree.get(self.id)?).into_iter();
+            let nurseries = own.filter(|node| node.kind.get() == Kind::Nursery);
+            Some(nurseries.map(|node| NurseryInfo::of(tree, node)).collect())
         });
         found.flatten().unwrap_or_default()
     }
@@ -102,6 +94,194 @@ impl Task {
     pub fn is_alive(&self) -> bool {
         context::try_with(|run| run.has(self.id)).unwrap_or(false)
     }
+
+    /// What the task is doing now.
+    pub fn state(&self) -> TaskState {
+        let state = context::try_with(|run| run.tree.get(self.id).map(|task| TaskState::of(run, task)));
+        state.flatten().unwrap_or(TaskState::Ended)
+    }
+
+    /// Whether the task keeps its nursery open no longer than others do: see
+    /// [`start_daemon`](crate::Nursery::start_daemon).
+    pub fn is_daemon(&self) -> bool {
+        let daemon = |task: Node| task.is(Flag::DAEMON) && !task.is(Flag::DEFERRED);
+        context::try_with(|run| run.tree.get(self.id).is_some_and(daemon)) == Some(true)
+    }
+
+    /// The cancel status of the task as a whole, as it comes to the code in it that is in none of its own
+    /// [`scopes`](Self::scopes); `None` when it has ended.
+    pub fn cancel_status(&self) -> Option<CancelStatus> {
+        CancelStatus::of(self.id)
+    }
+
+    /// The cancel scopes that the task is in now, shields included, outermost first. Its nurseries are scopes too, but not
+    /// among these: see [`child_nurseries`](Self::child_nurseries).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trio::lowlevel::current_task;
+    /// trio::run(async {
+    ///     trio::move_on_after(Duration::from_secs(60), trio::shield(async {
+    ///         let scopes = current_task().scopes();
+    ///         assert!(scopes[0].deadline.is_some());
+    ///         assert!(scopes[1].shielded);
+    ///     }))
+    ///     .await;
+    /// });
+    /// ```
+    pub fn scopes(&self) -> Vec<CancelStatus> {
+        let found = context::try_with(|run| {
+            run.arm();
+            let task = run.tree.get(self.id)?;
+            let scopes = own_nodes(&run.tree, task).into_iter().filter(|node| node.kind.get() == Kind::Scope);
+            Some(scopes.map(|scope| CancelStatus::of_node(run, scope)).collect())
+        });
+        found.flatten().unwrap_or_default()
+    }
+}
+
+/// What is below a task's node and belongs to no other task, from the outside in.
+fn own_nodes(tree: &Tree, task: Node) -> Vec<Node> {
+    let mut found = Vec::new();
+    let mut stack = tree.children(task);
+    stack.reverse();
+    while let Some(node) = stack.pop() {
+        if node.kind.get() != Kind::Task {
+            found.push(node);
+            stack.extend(tree.children(node).into_iter().rev());
+        }
+    }
+    found
+}
+
+/// What a task is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TaskState {
+    /// It is taking a step now: it is the task that asks.
+    Running,
+    /// It will take a step in this pass or the next.
+    Runnable,
+    /// It waits for something.
+    Parked,
+    /// It was [deferred](crate::Nursery::defer), and its turn has not come.
+    Deferred,
+    /// It has ended.
+    Ended,
+}
+
+impl TaskState {
+    pub(super) fn of(run: &Run, task: Node) -> Self {
+        let tree = &run.tree;
+        if tree.task_of(run.current()) == task {
+            return Self::Running;
+        }
+        // A task that is only to poll one of its children waits itself.
+        let can_run = |node: &Node| node.queued.get() && node.woken.get();
+        if can_run(&task) || own_nodes(tree, task).iter().any(can_run) {
+            Self::Runnable
+        } else if task.is(Flag::DEFERRED) {
+            Self::Deferred
+        } else {
+            Self::Parked
+        }
+    }
+}
+
+/// A snapshot of what cancels a task, nursery or scope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CancelStatus {
+    /// Why it was cancelled itself, if it was.
+    pub cancelled: Option<CancelReason>,
+    /// It is cancelled, or something further out is that no shield keeps off.
+    pub effectively_cancelled: bool,
+    /// Cancellations from further out do not reach it.
+    pub shielded: bool,
+    /// When it cancels itself.
+    pub deadline: Option<Instant>,
+    /// Where the task was spawned, the nursery opened, or the scope made.
+    pub location: Option<&'static Location<'static>>,
+}
+
+impl CancelStatus {
+    fn of(id: NodeId) -> Option<Self> {
+        let status = context::try_with(|run| {
+            run.arm();
+            run.tree.get(id).map(|node| Self::of_node(run, node))
+        });
+        status.flatten()
+    }
+
+    fn of_node(run: &Run, node: Node) -> Self {
+        Self {
+            cancelled: node.reason().map(|reason| (*reason).clone()),
+            effectively_cancelled: node.is(Flag::EFFECTIVE),
+            shielded: node.is(Flag::SHIELD),
+            deadline: run.epoch().instant(node.deadline.get()),
+            location: node.location(),
+        }
+    }
+}
+
+/// A drawing of all tasks, nurseries and scopes of a run, as they were when it was made: its `Display` has a line for each.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TaskTree(String);
+
+impl fmt::Display for TaskTree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for TaskTree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Draws the run's tree of tasks, nurseries and scopes: who waits for whom, what was started where, what is cancelled, and
+/// how much time is left. For logs, and for finding out why something does not end.
+///
+/// Not a checkpoint. Looks at every task.
+///
+/// # Panics
+///
+/// Outside a run.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// trio::run(async {
+///     trio::nursery! { |n, scope|
+///         let read = async move {
+///             println!("{}", trio::lowlevel::task_tree());
+///             scope.cancel();
+///         };
+///         n.named("reader").start_soon(async { trio::fail_after(Duration::from_secs(60), read).await.unwrap() });
+///         n.named("writer").start_soon(async { trio::sleep_forever().await });
+///     };
+/// });
+/// ```
+///
+/// prints something like this:
+///
+/// ```text
+/// run
+///   nursery, opened at …
+///     body
+///     task 'main', spawned at src/main.rs:2:1
+///       nursery, opened at src/main.rs:3:5
+///         task 'reader', spawned at src/main.rs:4:27, running
+///           cancel scope, made at src/main.rs:4:38, 60.000 s left
+///         task 'writer', spawned at src/main.rs:8:27, can run
+/// ```
+#[track_caller]
+pub fn task_tree() -> TaskTree {
+    context::with(|run| TaskTree(draw(run)))
 }
 
 impl NurseryInfo {
@@ -116,7 +296,7 @@ impl NurseryInfo {
         self.parent.as_deref().cloned()
     }
 
-    /// The tasks that are in the nursery now, oldest first.
+    /// The tasks that are in the nursery now, oldest first; what was [deferred](crate::Nursery::defer) is among them.
     pub fn child_tasks(&self) -> Vec<Task> {
         let found = context::try_with(|run| {
             let tree = &run.tree;
@@ -130,6 +310,11 @@ impl NurseryInfo {
     /// Where it was opened.
     pub fn location(&self) -> &'static Location<'static> {
         self.location
+    }
+
+    /// The nursery's cancel status; `None` when it has ended.
+    pub fn cancel_status(&self) -> Option<CancelStatus> {
+        CancelStatus::of(self.id)
     }
 }
 

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use super::address::sealed::Target;
 use super::seam::NETWORK;
 use crate::kernel::checkpoint::free_checkpoint;
-use crate::threads::run_abandonable;
+use crate::to_thread;
 
 /// The addresses of a target, at least one, in the order in which to try them.
 ///
@@ -32,7 +32,8 @@ pub(crate) async fn resolve(target: &Target) -> io::Result<Vec<SocketAddr>> {
         let addresses = network.resolve(&host).map_err(|error| not_found(target, &error))?;
         return some(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect(), target);
     }
-    let found = run_abandonable(move || (host, port).to_socket_addrs().map(Vec::from_iter)).await?;
+    let call = to_thread::Call::new().abandonable().name("resolver");
+    let found = call.try_run_sync(move || (host, port).to_socket_addrs().map(Vec::from_iter)).await?;
     let addresses = found.map_err(|error| not_found(target, &error))?;
     some(addresses, target)
 }

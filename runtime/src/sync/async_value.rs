@@ -82,6 +82,13 @@ impl<T> AsyncValue<T> {
     }
 
     /// Looks at the value where it is. What is set meanwhile is not seen.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let name = trio::AsyncValue::new(String::from("trio"));
+    /// assert_eq!(name.with(|name| name.len()), 4);
+    /// ```
     pub fn with<R>(&self, look: impl FnOnce(&T) -> R) -> R {
         look(&self.newest().value)
     }
@@ -285,6 +292,18 @@ impl<T: Clone> Transitions<'_, T> {
     /// The next change: the new value and the old one. Waits until there is one.
     ///
     /// A checkpoint. If cancelled, no change is skipped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// trio::run(async {
+    ///     let level = trio::AsyncValue::new(0);
+    ///     let mut transitions = level.transitions();
+    ///     level.set(7);
+    ///     let (new, old) = transitions.next().await;
+    ///     assert_eq!((new, old), (7, 0));
+    /// });
+    /// ```
     pub async fn next(&mut self) -> (T, T) {
         if !Rc::ptr_eq(&self.0.seen, &self.0.granted) {
             free_checkpoint().await;

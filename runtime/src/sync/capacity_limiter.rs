@@ -70,6 +70,12 @@ impl CapacityLimiter {
     }
 
     /// How many tokens there are.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(trio::CapacityLimiter::new(3).total_tokens(), 3);
+    /// ```
     pub fn total_tokens(&self) -> usize {
         self.total.get()
     }
@@ -127,6 +133,17 @@ impl CapacityLimiter {
     /// # Panics
     ///
     /// As [`acquire`](Self::acquire).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// trio::run(async {
+    ///     let limiter = trio::CapacityLimiter::new(0);
+    ///     assert!(limiter.try_acquire().is_err());
+    ///     limiter.set_total_tokens(1);
+    ///     assert!(limiter.try_acquire().is_ok());
+    /// });
+    /// ```
     #[track_caller]
     pub fn try_acquire(&self) -> Result<CapacityToken<'_>, WouldBlock> {
         self.try_acquire_on_behalf_of(Borrower::current_task())
@@ -154,9 +171,30 @@ impl CapacityLimiter {
     /// });
     /// ```
     pub async fn acquire_on_behalf_of(&self, borrower: Borrower) -> CapacityToken<'_> {
-        self.assert_has_none(&borrower);
-        Operation::new(Acquire { limiter: self, borrower: &borrower }, borrower.clone()).await;
+        self.take_on_behalf_of(&borrower).await;
         CapacityToken { limiter: self, borrower }
+    }
+
+    /// As [`acquire_on_behalf_of`](Self::acquire_on_behalf_of), with a token that keeps the limiter alive instead of
+    /// borrowing it: for what may outlive the function that has the limiter.
+    ///
+    /// # Panics
+    ///
+    /// If the borrower has a token of this limiter or waits for one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use trio::{Borrower, CapacityLimiter};
+    /// trio::run(async {
+    ///     let token = Rc::new(CapacityLimiter::new(1)).acquire_owned(Borrower::current_task()).await;
+    ///     assert_eq!(token.limiter().available_tokens(), 0);
+    /// });
+    /// ```
+    pub async fn acquire_owned(self: &Rc<Self>, borrower: Borrower) -> OwnedCapacityToken {
+        self.take_on_behalf_of(&borrower).await;
+        OwnedCapacityToken { limiter: Rc::clone(self), borrower }
     }
 
     /// Takes a token for a borrower if there is one. Not a checkpoint.
@@ -202,6 +240,12 @@ impl CapacityLimiter {
             borrowers: holding.into_iter().map(|(_, borrower)| borrower).collect(),
             tasks_waiting: self.waiters.len(),
         }
+    }
+
+    /// Takes a token for a borrower, who has to [give it back](Self::take_back).
+    async fn take_on_behalf_of(&self, borrower: &Borrower) {
+        self.assert_has_none(borrower);
+        Operation::new(Acquire { limiter: self, borrower }, borrower.clone()).await;
     }
 
     #[track_caller]
@@ -291,12 +335,66 @@ pub struct CapacityToken<'a> {
 
 impl CapacityToken<'_> {
     /// Who has it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use trio::{Borrower, CapacityLimiter};
+    /// let limiter = CapacityLimiter::new(1);
+    /// let token = limiter.try_acquire_on_behalf_of(Borrower::new("me")).unwrap();
+    /// assert_eq!(token.borrower().name(), "me");
+    /// # drop(token);
+    /// ```
     pub const fn borrower(&self) -> &Borrower {
         &self.borrower
     }
 }
 
 impl Drop for CapacityToken<'_> {
+    fn drop(&mut self) {
+        self.limiter.take_back(&self.borrower);
+    }
+}
+
+/// One of a [`CapacityLimiter`]'s tokens that keeps the limiter alive; goes back when dropped.
+///
+/// # Examples
+///
+/// ```
+/// use std::rc::Rc;
+/// use trio::{Borrower, CapacityLimiter, OwnedCapacityToken};
+/// /// A connection with its place among those that are allowed.
+/// struct Connection {
+///     place: OwnedCapacityToken,
+/// }
+/// trio::run(async {
+///     let limiter = Rc::new(CapacityLimiter::new(10));
+///     let connection = Connection { place: limiter.acquire_owned(Borrower::current_task()).await };
+///     assert_eq!(connection.place.limiter().borrowed_tokens(), 1);
+///     drop(connection);
+///     assert_eq!(limiter.borrowed_tokens(), 0);
+/// });
+/// ```
+#[derive(Debug)]
+#[must_use = "a token that is dropped at once goes back at once: bind it"]
+pub struct OwnedCapacityToken {
+    limiter: Rc<CapacityLimiter>,
+    borrower: Borrower,
+}
+
+impl OwnedCapacityToken {
+    /// Who has it.
+    pub const fn borrower(&self) -> &Borrower {
+        &self.borrower
+    }
+
+    /// Whose it is.
+    pub const fn limiter(&self) -> &Rc<CapacityLimiter> {
+        &self.limiter
+    }
+}
+
+impl Drop for OwnedCapacityToken {
     fn drop(&mut self) {
         self.limiter.take_back(&self.borrower);
     }
@@ -336,6 +434,15 @@ impl Borrower {
     /// # Panics
     ///
     /// Outside a run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// trio::run(async {
+    ///     let borrower = trio::Borrower::current_task();
+    ///     assert_eq!(borrower.task(), Some(trio::lowlevel::current_task()));
+    /// });
+    /// ```
     #[track_caller]
     pub fn current_task() -> Self {
         Self(Who::Task(Owner::current().expect("only a task can borrow for itself: this is no trio run")))

@@ -151,6 +151,29 @@ impl<T> Condition<T> {
     /// # Panics
     ///
     /// If nobody holds the lock.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use trio::Condition;
+    /// async fn wait(open: &Condition<bool>) {
+    ///     let mut is_open = open.lock().await;
+    ///     while !*is_open {
+    ///         is_open = open.wait(is_open).await;
+    ///     }
+    /// }
+    /// trio::run(async {
+    ///     let open = Condition::new(false);
+    ///     trio::nursery! { |n|
+    ///         n.start_soon(wait(&open));
+    ///         n.start_soon(wait(&open));
+    ///         trio::checkpoint().await;
+    ///         *open.lock().await = true;
+    ///         let _is_open = open.lock().await;
+    ///         open.notify_all();
+    ///     }
+    /// });
+    /// ```
     #[track_caller]
     pub fn notify_all(&self) {
         self.assert_locked();

@@ -86,6 +86,16 @@ impl<T> Lock<T> {
     /// # Errors
     ///
     /// [`WouldBlock`] if it is held.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let lock = trio::Lock::new(1);
+    /// let guard = lock.try_lock().unwrap();
+    /// assert!(lock.is_locked());
+    /// assert!(lock.try_lock().is_err());
+    /// # drop(guard);
+    /// ```
     pub fn try_lock(&self) -> Result<LockGuard<'_, T>, WouldBlock> {
         self.take(Owner::current()).map(|()| self.guard()).ok_or(WouldBlock)
     }
@@ -96,6 +106,14 @@ impl<T> Lock<T> {
     }
 
     /// The value, without locking: nobody else can have it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut lock = trio::Lock::new(1);
+    /// *lock.get_mut() += 1;
+    /// assert_eq!(lock.into_inner(), 2);
+    /// ```
     pub fn get_mut(&mut self) -> &mut T {
         self.value.get_mut()
     }

@@ -18,7 +18,7 @@ pub(crate) mod wait_queue;
 pub use async_value::{AsyncValue, AsyncValueStatistics, Transitions};
 pub use barrier::{Barrier, BarrierStatistics};
 pub use broken::BrokenResourceError;
-pub use capacity_limiter::{Borrower, CapacityLimiter, CapacityLimiterStatistics, CapacityToken};
+pub use capacity_limiter::{Borrower, CapacityLimiter, CapacityLimiterStatistics, CapacityToken, OwnedCapacityToken};
 pub use combinators::{join, race, wait_all, wait_any};
 pub use condition::{Condition, ConditionStatistics};
 pub use event::{Event, EventStatistics};

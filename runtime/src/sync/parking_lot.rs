@@ -133,6 +133,23 @@ impl ParkingLot {
     }
 
     /// Wakes all parked tasks, and tells how many those were. Not a checkpoint.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use trio::ParkingLot;
+    /// trio::run(async {
+    ///     let lot = ParkingLot::new();
+    ///     trio::nursery! { |n|
+    ///         for _ in 0..3 {
+    ///             n.start_soon(async { lot.park().await.unwrap() });
+    ///         }
+    ///         trio::checkpoint().await;
+    ///         assert_eq!(lot.unpark_all(), 3);
+    ///         assert!(lot.is_empty());
+    ///     }
+    /// });
+    /// ```
     pub fn unpark_all(&self) -> usize {
         // A wake-up for all is nobody's in particular: if one of them goes away, nobody else has missed anything.
         std::iter::from_fn(|| self.lot.unpark(false).then_some(())).count()
@@ -167,6 +184,23 @@ impl ParkingLot {
     }
 
     /// Moves all parked tasks to the end of another lot; see [`repark`](Self::repark).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use trio::ParkingLot;
+    /// trio::run(async {
+    ///     let (here, there) = (ParkingLot::new(), ParkingLot::new());
+    ///     trio::nursery! { |n|
+    ///         for _ in 0..3 {
+    ///             n.start_soon(async { here.park().await.unwrap() });
+    ///         }
+    ///         trio::checkpoint().await;
+    ///         assert_eq!(here.repark_all(&there), 3);
+    ///         assert_eq!(there.unpark_all(), 3);
+    ///     }
+    /// });
+    /// ```
     pub fn repark_all(&self, new_lot: &Self) -> usize {
         self.repark(new_lot, usize::MAX)
     }
@@ -188,12 +222,33 @@ impl ParkingLot {
     /// # Panics
     ///
     /// Outside a task.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// trio::run(async {
+    ///     let lot = trio::ParkingLot::new();
+    ///     lot.break_lot();
+    ///     assert!(lot.park().await.is_err());
+    /// });
+    /// ```
     #[track_caller]
     pub fn break_lot(&self) {
         self.lot.break_by(current_task());
     }
 
     /// Breaks the lot in the name of any task, as [`break_lot`](Self::break_lot): Trio's `break_lot(task)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// trio::run(async {
+    ///     let lot = trio::ParkingLot::new();
+    ///     let task = trio::lowlevel::current_task();
+    ///     lot.break_lot_by(task.clone());
+    ///     assert_eq!(lot.broken_by(), [task]);
+    /// });
+    /// ```
     pub fn break_lot_by(&self, task: Task) {
         self.lot.break_by(task);
     }
@@ -302,6 +357,17 @@ pub struct LotBreaker {
 
 impl LotBreaker {
     /// Takes it away without breaking the lot: Trio's `remove_parking_lot_breaker`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// trio::run(async {
+    ///     let lot = trio::ParkingLot::new();
+    ///     let breaker = lot.breaker();
+    ///     breaker.disarm();
+    ///     assert!(lot.broken_by().is_empty());
+    /// });
+    /// ```
     pub fn disarm(mut self) {
         self.task = None;
     }

@@ -90,11 +90,29 @@ impl<T> RwLock<T> {
     /// # Errors
     ///
     /// [`WouldBlock`] if somebody reads or writes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let lock = trio::RwLock::new(1);
+    /// let reads = lock.try_read().unwrap();
+    /// assert!(lock.try_write().is_err());
+    /// drop(reads);
+    /// *lock.try_write().unwrap() = 2;
+    /// ```
     pub fn try_write(&self) -> Result<RwLockWriteGuard<'_, T>, WouldBlock> {
         self.take(Access::Write).map(|()| self.write_guard()).ok_or(WouldBlock)
     }
 
     /// The value, without locking: nobody else can have it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut lock = trio::RwLock::new(1);
+    /// *lock.get_mut() += 1;
+    /// assert_eq!(lock.into_inner(), 2);
+    /// ```
     pub fn get_mut(&mut self) -> &mut T {
         self.value.get_mut()
     }

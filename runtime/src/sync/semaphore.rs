@@ -69,6 +69,14 @@ impl Semaphore {
     }
 
     /// The most permits that there may be, if there is a limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use trio::Semaphore;
+    /// assert_eq!(Semaphore::new(1).max_value(), None);
+    /// assert_eq!(Semaphore::bounded(1, 5).max_value(), Some(5));
+    /// ```
     pub const fn max_value(&self) -> Option<usize> {
         self.max_value
     }

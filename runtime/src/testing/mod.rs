@@ -21,6 +21,7 @@ mod mock_clock;
 pub mod net;
 mod output;
 mod sequencer;
+mod threads;
 
 pub use blocked::wait_all_tasks_blocked;
 pub use check::{
@@ -41,3 +42,4 @@ pub use memory_send::MemorySendStream;
 pub use mock_clock::MockClock;
 pub use output::TestOutput;
 pub use sequencer::{SequencePoint, Sequencer, SequencerError};
+pub use threads::{active_thread_count, wait_all_threads_completed};

@@ -130,7 +130,7 @@ impl Drop for Curious {
     }
 }
 
-#[trio::test]
+#[trio::test(schedules = 200)]
 async fn what_is_left_is_dropped_with_the_last_receiver() {
     let drops = Rc::new(Cell::new(0));
     let (sender, receiver) = open_memory_channel(3);

@@ -182,7 +182,7 @@ async fn a_shield_that_comes_after_the_cancellation_is_too_late_for_a_receiver()
 }
 
 /// A value that comes back to a channel without room has a place there all the same, and senders wait for theirs.
-#[trio::test]
+#[trio::test(schedules = 200)]
 async fn a_value_that_is_given_back_comes_first() {
     let (sender, receiver) = open_memory_channel(0);
     let mut given_up = Box::pin(receiver.receive());

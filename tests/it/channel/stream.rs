@@ -28,7 +28,7 @@ async fn a_stream_gives_every_value_and_ends_with_the_channel() {
     }
 }
 
-#[trio::test]
+#[trio::test(schedules = 200, checkpoint_budget = 1)]
 async fn a_value_of_a_stream_is_a_checkpoint() {
     let (sender, mut receiver) = open_memory_channel(2);
     sender.try_send(1).unwrap();
@@ -121,7 +121,7 @@ async fn a_cancelled_stream_is_passed_over() {
     assert!(!meets_cancellation().await);
 }
 
-#[trio::test]
+#[trio::test(schedules = 200)]
 async fn what_a_stream_was_given_and_did_not_take_is_dropped_once() {
     let drops = Rc::new(Cell::new(0));
     let count = Rc::clone(&drops);

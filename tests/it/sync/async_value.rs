@@ -55,7 +55,7 @@ async fn all_transitions_come_in_order() {
     }
 }
 
-#[trio::test]
+#[trio::test(schedules = 200, checkpoint_budget = 1)]
 async fn a_value_that_is_there_need_not_be_waited_for() {
     let value = AsyncValue::new(String::from("a"));
     assert!(yields(value.wait_value(|value| value == "a")).await, "a checkpoint all the same");

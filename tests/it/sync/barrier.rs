@@ -77,7 +77,7 @@ async fn a_wait_that_is_dropped_has_not_come() {
     assert_eq!(barrier.statistics().tasks_waiting, 0);
 }
 
-#[trio::test]
+#[trio::test(schedules = 200, checkpoint_budget = 1)]
 async fn a_barrier_for_one_holds_nobody_up() {
     for parties in [0, 1] {
         let barrier = Barrier::new(parties);

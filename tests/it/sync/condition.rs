@@ -235,7 +235,7 @@ async fn waits_in_a_foreign_combinator() {
     assert_eq!(lines[3], "all");
 }
 
-#[trio::test]
+#[trio::test(schedules = 200)]
 async fn several_conditions_about_one_lock() {
     let lock = Rc::new(Lock::new(Vec::new()));
     let (not_empty, not_full) = (Condition::with_lock(Rc::clone(&lock)), Condition::with_lock(Rc::clone(&lock)));
@@ -261,7 +261,7 @@ async fn several_conditions_about_one_lock() {
     }
 }
 
-#[trio::test]
+#[trio::test(schedules = 200)]
 async fn the_statistics_of_a_condition() {
     let (condition, log) = (Condition::default(), Log::new());
     assert_eq!(format!("{condition:?}"), "Condition { lock: Lock { value: (), waiting: 0 }, waiting: 0 }");

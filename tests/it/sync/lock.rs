@@ -99,7 +99,7 @@ async fn a_task_that_ends_leaves_no_lock_behind() {
 }
 
 /// A guard is a value: it goes where it is sent.
-#[trio::test]
+#[trio::test(schedules = 200)]
 async fn a_guard_outlives_the_task_that_took_it() {
     let lock = Lock::new(0);
     trio::nursery! { |n|

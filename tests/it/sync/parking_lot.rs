@@ -222,7 +222,7 @@ async fn moved_again_and_dropped_on_the_way() {
     assert_eq!(log.lines(), ["b"]);
 }
 
-#[trio::test]
+#[trio::test(schedules = 200)]
 async fn a_task_outlives_the_lot_that_it_was_moved_from() {
     let (first, second) = (ParkingLot::new(), ParkingLot::new());
     let mut parked = Box::pin(async move { first.park().await.map(|()| first) });
@@ -240,7 +240,7 @@ async fn a_task_outlives_the_lot_that_it_was_moved_from() {
 }
 
 // trio: _core/_tests/test_parking_lot.py::test_parking_lot_breaker_basic
-#[trio::test]
+#[trio::test(schedules = 200)]
 async fn a_broken_lot_is_good_for_nothing() {
     let lot = ParkingLot::new();
     let task = current_task();

@@ -151,7 +151,7 @@ async fn a_read_that_was_granted_before_the_cancellation_is_had() {
     assert_eq!(lock.statistics().readers, 0);
 }
 
-#[trio::test]
+#[trio::test(schedules = 200)]
 async fn the_value_of_a_lock() {
     let mut lock = RwLock::<u32>::default();
     *lock.get_mut() = 1;

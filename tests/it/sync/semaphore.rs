@@ -7,7 +7,7 @@ use trio::{ReleasedTooOftenError, Semaphore, WouldBlock};
 use crate::support::{panic_text, settle};
 
 // trio: _tests/test_sync.py::test_Semaphore_bounded
-#[trio::test]
+#[trio::test(schedules = 200)]
 async fn a_semaphore_with_a_maximum() {
     let text = panic_text(|| Semaphore::bounded(2, 1));
     assert_eq!(text, "a semaphore's initial value may not exceed its maximum");

@@ -31,7 +31,7 @@ impl Network {
     /// Its chances follow from the run's seed, if that has one: so they differ under `#[trio::test(schedules = …)]`, and
     /// are the same again when a seed is replayed.
     pub fn new() -> Self {
-        let seed = context::try_with(Run::derived_seed);
+        let seed = context::try_with(Run::draw);
         Self::with_seed(seed.flatten().unwrap_or(0))
     }
 
