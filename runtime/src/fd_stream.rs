@@ -11,7 +11,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use crate::kernel::checkpoint::free_checkpoint;
 use crate::kernel::reactor::{ClosedResourceError, Direction, Registration};
-use crate::stream::{AsyncResource, ByteStream, ReceiveStream, SendStream};
+use crate::stream::{AsyncResource, ByteStream, ReceiveStream, SendProgress, SendStream};
 
 /// A pipe, a terminal, or any other descriptor that the system can watch, as a stream: Trio's `FdStream`.
 ///
@@ -123,6 +123,10 @@ impl FdStream {
     /// [`ClosedResourceError`] if the stream has been closed; [`BrokenPipe`](io::ErrorKind::BrokenPipe) if nobody can receive
     /// what is sent any more; other errors of the system.
     pub async fn send_all(&mut self, data: &[u8]) -> io::Result<()> {
+        self.send(data, &mut SendProgress::new()).await
+    }
+
+    async fn send(&self, data: &[u8], progress: &mut SendProgress) -> io::Result<()> {
         let Open { registration, file } = self.open()?;
         if data.is_empty() {
             free_checkpoint().await;
@@ -131,7 +135,13 @@ impl FdStream {
         let mut rest = data;
         while !rest.is_empty() {
             let mut file = &file.file;
-            let count = registration.io(Direction::Write, || file.write(rest), |count| *count < rest.len()).await?;
+            // Counted at once: the operation may still owe a yield, in which it can be dropped.
+            let write = || {
+                let count = file.write(rest)?;
+                progress.add(count);
+                Ok(count)
+            };
+            let count = registration.io(Direction::Write, write, |count| *count < rest.len()).await?;
             if count == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
@@ -219,6 +229,10 @@ impl AsyncResource for FdStream {
 impl SendStream for FdStream {
     async fn send_all(&mut self, data: &[u8]) -> io::Result<()> {
         Self::send_all(self, data).await
+    }
+
+    async fn send_counted(&mut self, data: &[u8], progress: &mut SendProgress) -> io::Result<()> {
+        self.send(data, progress).await
     }
 
     async fn wait_send_all_might_not_block(&mut self) -> io::Result<()> {

@@ -17,7 +17,7 @@ use crate::net::listeners::open_tcp_listeners;
 use crate::net::serve::Serve;
 use crate::net::serve::hidden::Here;
 use crate::net::{TcpListener, TcpStream};
-use crate::threads::run_abandonable;
+use crate::threads::to_thread;
 
 /// Connects to a host by name or address, and speaks TLS with it: Trio's `open_ssl_over_tcp_stream`.
 ///
@@ -112,7 +112,7 @@ async fn open(connecting: Pending<TcpStream>, options: ClientOptions) -> io::Res
     let config = match config {
         Some(config) => config,
         // It may have to read files.
-        None => run_abandonable(client_config).await??,
+        None => to_thread::Call::new().abandonable().name("certificates").try_run_sync(client_config).await??,
     };
     let transport = connecting.await?;
     Ok(TlsStream::client(transport, config, &host)?.https_compatible(https_compatible))

@@ -6,5 +6,7 @@ mod data;
 mod faults;
 mod handshake;
 mod line;
+mod openssl;
 mod pki;
 mod suites;
+mod tcp;

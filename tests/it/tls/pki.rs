@@ -1,6 +1,8 @@
 //! Certificates, configurations, and pairs of streams that are connected.
 
 use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use rcgen::{
@@ -207,4 +209,34 @@ pub(super) fn assert_fails<E: std::error::Error + 'static>(result: io::Result<im
 /// Runs two futures as two tasks. On the heap: a debug build moves futures about, and the stacks of test threads are small.
 pub(super) async fn both<A: Future, B: Future>(first: A, second: B) -> (A::Output, B::Output) {
     trio::join(Box::pin(first), Box::pin(second)).await
+}
+
+/// A folder for files, which goes when this is dropped.
+pub(super) struct Folder(PathBuf);
+
+impl Folder {
+    pub(super) fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("trio-tls-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Writes a file, and gives its path.
+    pub(super) fn write(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
