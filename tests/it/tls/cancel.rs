@@ -1,11 +1,15 @@
 //! Operations that are given up, at each of their awaits: the stream goes on as if nothing had happened.
 
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
 use trio::tls::{TlsError, TlsStream};
-use trio::{BrokenResourceError, ByteStream, ClosedResourceError, SendProgress, SplitStream};
+use trio::{
+    AsyncResource, BrokenResourceError, ByteStream, ClosedResourceError, ReceiveStream, SendProgress, SendStream,
+    SplitStream,
+};
 
 use super::line::{Line, Uncounted, narrow, wide};
 use super::pki::{
@@ -171,7 +175,7 @@ async fn give_up(version: Version, polls: usize, what: &str) -> bool {
                 let closed = poll_times(polls, client.aclose()).await;
                 // It is closed, in any case.
                 assert_fails::<ClosedResourceError>(client.send_all(b"x").await);
-                assert_fails::<ClosedResourceError>(trio::SendStream::send_all(client.transport_mut(), b"x").await);
+                assert_fails::<ClosedResourceError>(SendStream::send_all(client.transport_mut(), b"x").await);
                 closed.is_some()
             }
             _ => poll_times(polls, client.unwrap()).await.is_some(),
@@ -210,7 +214,7 @@ async fn send_all_of_nothing_sends_what_was_left() {
         let (given_up, _) = both(
             trio::move_on_after(crate::support::secs(1), client.send_counted(b"hello there", &mut progress)),
             // Takes some of the record, and leaves the rest.
-            poll_times(2, trio::ReceiveStream::receive_some(server.transport_mut(), &mut [0; 1])),
+            poll_times(2, ReceiveStream::receive_some(server.transport_mut(), &mut [0; 1])),
         )
         .await;
         assert!(given_up.is_none());
@@ -218,7 +222,7 @@ async fn send_all_of_nothing_sends_what_was_left() {
         // The first byte is lost, by our own doing; what comes is the rest of that very record.
         let mut buffer = [0; 100];
         let (sent, received) =
-            both(client.send_all(b""), trio::ReceiveStream::receive_some(server.transport_mut(), &mut buffer)).await;
+            both(client.send_all(b""), ReceiveStream::receive_some(server.transport_mut(), &mut buffer)).await;
         sent.unwrap();
         let count = received.unwrap();
         assert_eq!(buffer[..2], [3, 3], "what follows a record's first byte");
@@ -303,4 +307,63 @@ async fn a_cancelled_scope_wins_on_entry() {
     scope.handle().cancel();
     assert!(scope.run(client.receive_some(&mut [0; 8])).await.is_none());
     assert_eq!(receive_exactly(&mut client, 4).await.unwrap(), b"ello");
+}
+
+/// A transport that is counted as long as it is there.
+struct Counted(Line, #[expect(dead_code, reason = "it is there to be counted")] Rc<()>);
+
+impl AsyncResource for Counted {
+    async fn aclose(&mut self) -> std::io::Result<()> {
+        self.0.aclose().await
+    }
+}
+
+impl SendStream for Counted {
+    async fn send_all(&mut self, data: &[u8]) -> std::io::Result<()> {
+        self.0.send_all(data).await
+    }
+
+    async fn wait_send_all_might_not_block(&mut self) -> std::io::Result<()> {
+        self.0.wait_send_all_might_not_block().await
+    }
+}
+
+impl ReceiveStream for Counted {
+    async fn receive_some(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.receive_some(buffer).await
+    }
+}
+
+impl ByteStream for Counted {}
+
+#[trio::test(autojump)]
+async fn whatever_is_cancelled_leaves_nothing() {
+    let of_run = || {
+        let statistics = trio::lowlevel::current_statistics();
+        (statistics.tasks_living, statistics.nodes, statistics.timers, statistics.io_registrations)
+    };
+    let (before, count) = (of_run(), Rc::new(()));
+    for steps in 0..60 {
+        let pair = narrow();
+        let transports = (Counted(pair.0, Rc::clone(&count)), Counted(pair.1, Rc::clone(&count)));
+        let (mut client, mut server) = over(transports, Tls13);
+        trio::cancel_scope! { |scope|
+            trio::nursery! { |n|
+                n.start_soon(async move {
+                    let _ = client.send_all(&[1; 20_000]).await;
+                    let _ = client.unwrap().await;
+                });
+                n.start_soon(async move {
+                    while server.receive_some(&mut [0; 3000]).await.is_ok_and(|count| count > 0) {}
+                    let _ = server.aclose().await;
+                });
+                for _ in 0..steps {
+                    trio::checkpoint().await;
+                }
+                scope.cancel();
+            }
+        };
+        assert_eq!(Rc::strong_count(&count), 1, "after {steps} steps");
+    }
+    assert_eq!(before, of_run());
 }

@@ -1,11 +1,13 @@
 //! Data in both directions.
 
+use std::cell::Cell;
 use std::io;
+use std::time::Duration;
 
-use trio::SendStream;
 use trio::testing::assert_checkpoints;
+use trio::{AsyncResource, ByteStream, ReceiveStream, SendStream};
 
-use super::line::wide;
+use super::line::{Line, wide};
 use super::pki::{Tls13, VERSIONS, both, echo, narrow_pair, over, receive_exactly, shake, wide_pair};
 
 // trio: _tests/test_ssl.py::test_full_duplex_basics
@@ -176,7 +178,7 @@ async fn keys_can_be_changed_only_after_the_handshake_and_in_tls_1_3() {
 #[trio::test(autojump)]
 async fn waiting_until_sending_might_not_block_waits_for_the_transport() {
     let (mut client, mut server) = shake(narrow_pair(Tls13)).await;
-    let waited = std::cell::Cell::new(false);
+    let waited = Cell::new(false);
     let wait = async {
         SendStream::wait_send_all_might_not_block(&mut client).await.unwrap();
         waited.set(true);
@@ -189,4 +191,112 @@ async fn waiting_until_sending_might_not_block_waits_for_the_transport() {
     };
     let ((), received) = both(wait, receive).await;
     assert_eq!(received, b"late decision");
+}
+
+/// A transport each of whose operations takes a random while of virtual time.
+struct Slow(Line, Cell<u64>);
+
+impl Slow {
+    async fn wait(&self) {
+        // SplitMix64's steps are good enough to look random.
+        let next = self.1.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.1.set(next);
+        trio::sleep(Duration::from_millis((next >> 33) % 10_000)).await;
+    }
+}
+
+impl AsyncResource for Slow {
+    async fn aclose(&mut self) -> io::Result<()> {
+        self.0.aclose().await
+    }
+}
+
+impl SendStream for Slow {
+    async fn send_all(&mut self, data: &[u8]) -> io::Result<()> {
+        self.wait().await;
+        self.0.send_all(data).await
+    }
+
+    async fn wait_send_all_might_not_block(&mut self) -> io::Result<()> {
+        self.wait().await;
+        self.0.wait_send_all_might_not_block().await
+    }
+}
+
+impl ReceiveStream for Slow {
+    async fn receive_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.wait().await;
+        self.0.receive_some(buffer).await
+    }
+}
+
+impl ByteStream for Slow {}
+
+// Renegotiation does not exist any more; new keys are its successor. What is checked is the same: that neither the data nor
+// the tasks get in each other's way while the streams have messages of their own to exchange.
+// trio: _tests/test_ssl.py::test_renegotiation_randomized
+#[trio::test(autojump, schedules = 3)]
+async fn keys_are_changed_at_random_on_a_slow_line() {
+    let (here, there) = wide();
+    let (mut client, mut server) = shake(over((Slow(here, Cell::new(1)), Slow(there, Cell::new(2))), Tls13)).await;
+    let exchange = async {
+        for round in 0..200_u32 {
+            if round % 3 == 0 {
+                client.refresh_keys().unwrap();
+            }
+            let data = round.to_be_bytes();
+            assert_checkpoints(client.send_all(&data)).await.unwrap();
+            let mut buffer = [0; 4];
+            assert_eq!(assert_checkpoints(client.receive_some(&mut buffer)).await.unwrap(), 4);
+            assert_eq!(buffer, data);
+        }
+        client.aclose().await.unwrap();
+    };
+    let echo = async {
+        let mut buffer = [0; 4];
+        for round in 0.. {
+            if server.receive_some(&mut buffer).await.unwrap() == 0 {
+                break;
+            }
+            if round % 5 == 0 {
+                server.refresh_keys().unwrap();
+            }
+            server.send_all(&buffer).await.unwrap();
+        }
+    };
+    both(exchange, echo).await;
+}
+
+/// One task waits for the transport in a receive that has an alert to send, and another until sending might not block.
+#[trio::test(autojump, schedules = 50)]
+async fn a_receive_that_sends_and_a_wait_do_not_conflict() {
+    for alert_first in [true, false] {
+        let (mut client, mut server) = shake(narrow_pair(Tls13)).await;
+        let (mut from, mut to) = server.split();
+        let receive = async {
+            if !alert_first {
+                crate::support::settle().await;
+            }
+            from.receive_some(&mut [0; 8]).await.unwrap_err()
+        };
+        let wait = async {
+            if alert_first {
+                trio::sleep(Duration::from_secs(1)).await;
+            }
+            // By then the stream may be known to be broken.
+            let _ = to.wait_send_all_might_not_block().await;
+        };
+        let provoke = async {
+            let transport = client.transport_mut();
+            transport.send_all(&[23, 3, 3, 0, 20]).await.unwrap();
+            transport.send_all(&[7; 20]).await.unwrap();
+            trio::sleep(Duration::from_secs(2)).await;
+            // Somebody has to take the alert, or whoever waits for that would wait on. The tickets go with it.
+            let mut buffer = [0; 100];
+            let receive = async { while transport.receive_some(&mut buffer).await.is_ok_and(|count| count > 0) {} };
+            trio::move_on_after(Duration::from_secs(1), receive).await;
+        };
+        let ((error, ()), ()) = both(both(receive, wait), provoke).await;
+        assert!(trio::tls::TlsError::of(&error).is_some(), "{error:?}");
+    }
 }
