@@ -26,7 +26,7 @@ async fn close_forcefully(stream: &mut impl AsyncResource) {
 }
 
 fn is_broken(result: io::Result<impl std::fmt::Debug>) -> bool {
-    result.as_ref().is_err_and(|error| super::pki::is::<BrokenResourceError>(error))
+    result.as_ref().is_err_and(super::pki::is::<BrokenResourceError>)
 }
 
 // trio: _tests/test_ssl.py::test_unwrap
