@@ -1,44 +1,17 @@
 //! The quickstart, as a person runs it: the built program, its output, its exit code, and Ctrl-C.
 
-use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::mem;
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::source;
+use crate::examples::example;
 
 /// Far more than any of these programs needs, so that only one that hangs comes near it.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The program, built if it isn't. Only cargo knows where it is, and whether it is up to date.
-fn program() -> &'static PathBuf {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        build.current_dir(source::workspace());
-        // Together with this very test, because cargo builds some dependencies anew for an example
-        // that is asked for alone.
-        build.args(["build", "-p", "trio-tests", "--test", "it"]);
-        build.args(["-p", "trio-examples", "--example", "quickstart", "--message-format=json"]);
-        if !cfg!(debug_assertions) {
-            build.arg("--release");
-        }
-        let output = build.stderr(Stdio::inherit()).output().expect("cargo can be started");
-        assert!(output.status.success(), "the quickstart doesn't build");
-        // One JSON object a line; that about the example holds `"executable":"PATH"`.
-        let messages = String::from_utf8(output.stdout).expect("cargo writes UTF-8");
-        let mut examples = messages.lines().filter(|line| line.contains("\"kind\":[\"example\"]"));
-        let after = examples.find_map(|line| line.split("\"executable\":\"").nth(1));
-        let after = after.expect("cargo says where the program is");
-        after.split('"').next().unwrap_or_default().into()
-    })
-}
 
 /// A quickstart that is running. It is killed if a test fails in the middle.
 struct Running {
@@ -59,7 +32,7 @@ struct Ended {
 
 impl Running {
     fn start(arguments: &[&str]) -> Self {
-        let mut command = Command::new(program());
+        let mut command = Command::new(example("quickstart"));
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the quickstart can be started");
         let stdout = BufReader::new(child.stdout.take().expect("it was piped"));

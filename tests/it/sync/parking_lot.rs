@@ -240,7 +240,7 @@ async fn a_task_outlives_the_lot_that_it_was_moved_from() {
 }
 
 // trio: _core/_tests/test_parking_lot.py::test_parking_lot_breaker_basic
-#[trio::test(schedules = 200)]
+#[trio::test(schedules = 200, checkpoint_budget = 1)]
 async fn a_broken_lot_is_good_for_nothing() {
     let lot = ParkingLot::new();
     let task = current_task();

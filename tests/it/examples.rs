@@ -1,0 +1,83 @@
+//! The examples that end by themselves, as a person runs them: without arguments.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use crate::source;
+
+/// An example's program, built if it isn't. Only cargo knows where it is, and whether it is up to date.
+pub(crate) fn example(name: &str) -> &'static Path {
+    static PROGRAMS: OnceLock<BTreeMap<String, String>> = OnceLock::new();
+    Path::new(&PROGRAMS.get_or_init(build)[name])
+}
+
+/// Builds all examples; gives the program of each.
+fn build() -> BTreeMap<String, String> {
+    let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    build.current_dir(source::workspace());
+    // Together with this very test, because cargo builds some dependencies anew for examples that are asked for alone.
+    build.args(["build", "-p", "trio-tests", "--test", "it"]);
+    build.args(["-p", "trio-examples", "--examples", "--message-format=json"]);
+    if !cfg!(debug_assertions) {
+        build.arg("--release");
+    }
+    let output = build.stderr(Stdio::inherit()).output().expect("cargo can be started");
+    assert!(output.status.success(), "the examples don't build");
+    // One JSON object a line; those about the examples hold their names and programs.
+    let messages = String::from_utf8(output.stdout).expect("cargo writes UTF-8");
+    let text_of = |line: &str, key: &str| {
+        let (_, after) = line.split_once(&format!("\"{key}\":\""))?;
+        after.split('"').next().map(str::to_owned)
+    };
+    let examples = messages.lines().filter_map(|line| line.split_once("\"kind\":[\"example\"]"));
+    examples.filter_map(|(_, line)| Some((text_of(line, "name")?, text_of(line, "executable")?))).collect()
+}
+
+/// Runs an example; gives what it printed.
+fn run(name: &str) -> Vec<String> {
+    let output = Command::new(example(name)).stdin(Stdio::null()).output().expect("the example can be started");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {error}", output.status);
+    assert_eq!(error, "");
+    String::from_utf8(output.stdout).expect("it prints UTF-8").lines().map(str::to_owned).collect()
+}
+
+/// The places of these lines, which have to come in this order.
+#[track_caller]
+fn in_order(printed: &[String], lines: &[&str]) {
+    let mut rest = printed.iter();
+    for line in lines {
+        assert!(rest.any(|printed| printed == line), "no line '{line}' where it should be in {printed:#?}");
+    }
+}
+
+#[test]
+fn every_message_of_the_echo_comes_back() {
+    let printed = run("echo");
+    assert_eq!(printed.len(), 1);
+    assert!(printed[0].starts_with("100 clients sent 50 messages each; 5000 came back in "), "{printed:?}");
+}
+
+#[test]
+fn people_who_chat_read_one_another() {
+    let printed = run("chat");
+    in_order(
+        &printed,
+        &["     Ada reads: * welcome, Ada", "     Ada reads: * Grace has come", "   Grace reads: Ada: hello"],
+    );
+    assert_eq!(printed.last().unwrap(), "   Grace reads: * Barbara has gone");
+}
+
+#[test]
+fn a_proxy_that_goes_down_lets_finish_who_can() {
+    let printed = run("proxy");
+    in_order(&printed, &["now: answered", "the proxy is asked to end", "no more connections are accepted"]);
+    in_order(
+        &printed,
+        &["no more connections are accepted", "soon: answered", "a connection is cut", "the grace is over"],
+    );
+    assert!(printed.iter().any(|line| line == "a new connection is refused"), "{printed:#?}");
+}
