@@ -81,3 +81,10 @@ fn a_proxy_that_goes_down_lets_finish_who_can() {
     );
     assert!(printed.iter().any(|line| line == "a new connection is refused"), "{printed:#?}");
 }
+
+#[test]
+fn a_page_comes_over_tls() {
+    let printed = run("https_client");
+    in_order(&printed, &["localhost speaks TLSv1_3 with TLS13_AES_256_GCM_SHA384", "200 OK, 43 bytes"]);
+    assert!(printed.last().unwrap().starts_with("as a stranger: "), "{printed:#?}");
+}

@@ -32,6 +32,7 @@ mod quickstart;
 mod rules;
 mod scheduler;
 mod scopes;
+mod send_counted;
 mod serve;
 mod shield;
 mod shutdown;
