@@ -117,14 +117,11 @@ fn can_half_close(session: &RefCell<Session>) -> bool {
     session.connection().is_ok_and(|connection| connection.protocol_version() == Some(ProtocolVersion::TLSv1_3))
 }
 
-/// Says that nothing more will come, unless that was said; sends it, and what there is to send before it.
+/// Says that nothing more will come, unless that was said, and sends that, and what there is to send before it.
 pub(super) async fn end_sending(session: &RefCell<Session>, wire: &mut impl Wire) -> io::Result<()> {
     checkpoint_if_cancelled().await;
     let mut sender = wire.sender().await;
-    let has_said_so = session.borrow().has_sent_eof();
-    if !has_said_so {
-        session.borrow_mut().send_close_notify();
-    }
+    session.borrow_mut().send_close_notify();
     flush(session, &mut *sender).await
 }
 

@@ -40,6 +40,8 @@ pub(super) struct Session {
     pub(super) https_compatible: bool,
 
     incoming: Incoming,
+    /// What is received into, when nobody does so.
+    room: Vec<u8>,
     /// The transport has ended.
     transport_ended: bool,
     /// It did so before the handshake was done, and that is fine.
@@ -64,7 +66,6 @@ pub(super) struct Session {
 struct Incoming {
     bytes: Vec<u8>,
     start: usize,
-    end: usize,
     /// How much is missing of the record whose beginning has been given to rustls.
     record_left: usize,
 }
@@ -79,6 +80,7 @@ impl Session {
             handshaken: false,
             https_compatible: false,
             incoming: Incoming::default(),
+            room: Vec::new(),
             transport_ended: false,
             ended_before_handshake: false,
             receiving_closed: false,
@@ -148,7 +150,7 @@ impl Session {
 
     pub(super) fn close(&mut self) {
         self.state = State::Closed;
-        (self.outgoing, self.incoming) = (Vec::new(), Incoming::default());
+        (self.outgoing, self.incoming, self.room) = (Vec::new(), Incoming::default(), Vec::new());
     }
 
     pub(super) fn close_receiving(&mut self) {
@@ -250,23 +252,22 @@ impl Session {
     }
 
     /// Room for what the transport has. [`give_room_back`](Self::give_room_back).
-    pub(super) fn take_room(&mut self) -> (Vec<u8>, usize) {
-        let incoming = &mut self.incoming;
-        incoming.bytes.copy_within(incoming.start..incoming.end, 0);
-        (incoming.start, incoming.end) = (0, incoming.end - incoming.start);
-        let mut bytes = std::mem::take(&mut incoming.bytes);
-        bytes.resize(incoming.end + ROOM, 0);
-        (bytes, incoming.end)
+    pub(super) fn take_room(&mut self) -> Vec<u8> {
+        let mut room = std::mem::take(&mut self.room);
+        room.resize(ROOM, 0);
+        room
     }
 
-    pub(super) fn give_room_back(&mut self, bytes: Vec<u8>) {
-        self.incoming.bytes = bytes;
+    pub(super) fn give_room_back(&mut self, room: Vec<u8>) {
+        self.room = room;
     }
 
-    /// So much has come into the room that was taken.
-    pub(super) fn received(&mut self, count: usize) {
-        self.incoming.end += count;
-        self.transport_ended |= count == 0;
+    /// This has come from the transport; nothing is its end.
+    pub(super) fn received(&mut self, data: &[u8]) {
+        self.transport_ended |= data.is_empty();
+        self.incoming.bytes.drain(..self.incoming.start);
+        self.incoming.start = 0;
+        self.incoming.bytes.extend_from_slice(data);
     }
 
     /// Fails unless all data was received, up to the other side's word that this is the end.
@@ -282,7 +283,7 @@ impl Session {
 
     /// What came after the last record.
     pub(super) fn trailing(&self) -> Vec<u8> {
-        self.incoming.bytes[self.incoming.start..self.incoming.end].to_vec()
+        self.incoming.bytes[self.incoming.start..].to_vec()
     }
 
     // ------------------------------------------------------------------ sending
@@ -294,7 +295,7 @@ impl Session {
         if count == 0 { Err(BrokenResourceError::of_stream()) } else { Ok(count) }
     }
 
-    /// Says that nothing more will come, once.
+    /// Says that nothing more will come. Once: rustls says it only the first time.
     pub(super) fn send_close_notify(&mut self) {
         self.eof_sent = true;
         self.connection.send_close_notify();
@@ -391,7 +392,7 @@ fn process_fed(connection: &mut Connection, eof_sent: bool) -> Result<(), rustls
 impl Incoming {
     /// Up to the end of a record, if there is enough to know where that is.
     fn piece(&mut self) -> Option<&[u8]> {
-        let waiting = &self.bytes[self.start..self.end];
+        let waiting = &self.bytes[self.start..];
         if self.record_left == 0 {
             let header = waiting.first_chunk::<HEADER>()?;
             self.record_left = HEADER + usize::from(u16::from_be_bytes([header[3], header[4]]));

@@ -158,7 +158,6 @@ pub(super) async fn send_alert(session: &RefCell<Session>, wire: &mut impl Wire)
 struct Room<'a> {
     session: &'a RefCell<Session>,
     bytes: Vec<u8>,
-    filled: usize,
 }
 
 impl Drop for Room<'_> {
@@ -170,10 +169,9 @@ impl Drop for Room<'_> {
 /// Waits for something to come from the transport, or for its end. A checkpoint; cancelled, nothing has come.
 pub(super) async fn fill(session: &RefCell<Session>, wire: &mut impl Wire) -> io::Result<()> {
     let mut receiver = wire.receiver().await;
-    let (bytes, filled) = session.borrow_mut().take_room();
-    let mut room = Room { session, bytes, filled };
-    let count = receiver.receive_some(&mut room.bytes[room.filled..]).await?;
-    drop(room);
-    session.borrow_mut().received(count);
+    let bytes = session.borrow_mut().take_room();
+    let mut room = Room { session, bytes };
+    let count = receiver.receive_some(&mut room.bytes).await?;
+    session.borrow_mut().received(&room.bytes[..count]);
     Ok(())
 }

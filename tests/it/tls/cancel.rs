@@ -1,5 +1,7 @@
 //! Operations that are given up, at each of their awaits: the stream goes on as if nothing had happened.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -274,6 +276,65 @@ async fn a_forgotten_operation_breaks_the_sending_and_no_more() {
     let (sent, received) = both(server.send_all(b"hi"), receive_exactly(&mut client, 2)).await;
     sent.unwrap();
     assert_eq!(received.unwrap(), b"hi");
+}
+
+/// A transport that does not mind if somebody forgets that it is being received from.
+struct Lax {
+    incoming: Rc<RefCell<VecDeque<u8>>>,
+    outgoing: Rc<RefCell<VecDeque<u8>>>,
+}
+
+impl AsyncResource for Lax {
+    async fn aclose(&mut self) -> std::io::Result<()> {
+        trio::checkpoint().await;
+        Ok(())
+    }
+}
+
+impl SendStream for Lax {
+    async fn send_all(&mut self, data: &[u8]) -> std::io::Result<()> {
+        trio::checkpoint().await;
+        self.outgoing.borrow_mut().extend(data);
+        Ok(())
+    }
+
+    async fn wait_send_all_might_not_block(&mut self) -> std::io::Result<()> {
+        trio::checkpoint().await;
+        Ok(())
+    }
+}
+
+impl ReceiveStream for Lax {
+    async fn receive_some(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.incoming.borrow().is_empty() {
+            trio::checkpoint().await;
+        }
+        std::io::Read::read(&mut *self.incoming.borrow_mut(), buffer)
+    }
+}
+
+impl ByteStream for Lax {}
+
+#[trio::test(autojump)]
+async fn a_forgotten_receive_loses_nothing() {
+    let (to_server, to_client) = (Rc::default(), Rc::default());
+    let client = Lax { incoming: Rc::clone(&to_client), outgoing: Rc::clone(&to_server) };
+    let server = Lax { incoming: Rc::clone(&to_server), outgoing: to_client };
+    let (mut client, mut server) = shake(over((client, server), Tls13)).await;
+    // The beginning of a record's header comes alone.
+    client.send_all(b"hello").await.unwrap();
+    let rest = to_server.borrow_mut().split_off(3);
+    {
+        let mut receiving = Box::pin(server.receive_some(Box::leak(Box::new([0; 8]))));
+        for _ in 0..10 {
+            let is_pending = poll_fn(|context| Poll::Ready(receiving.as_mut().poll(context).is_pending()));
+            assert!(is_pending.await);
+            trio::checkpoint().await;
+        }
+        std::mem::forget(receiving);
+    }
+    to_server.borrow_mut().extend(rest);
+    assert_eq!(receive_exactly(&mut server, 5).await.unwrap(), b"hello");
 }
 
 #[trio::test(autojump, schedules = 20)]

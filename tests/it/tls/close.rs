@@ -314,3 +314,12 @@ async fn a_stream_that_is_dropped_closes_its_transport_without_a_word() {
     let error = server.receive_some(&mut [0; 8]).await.unwrap_err();
     assert_eq!(TlsError::of(&error), Some(&TlsError::Truncated));
 }
+
+#[trio::test(autojump)]
+async fn a_half_that_could_not_say_the_end_leaves_that_to_the_stream() {
+    let (mut client, mut server) = shake(wide_pair(Tls12)).await;
+    assert_eq!(client.split().1.aclose().await.unwrap_err().kind(), io::ErrorKind::Unsupported);
+    assert_fails::<ClosedResourceError>(client.send_all(b"x").await);
+    client.aclose().await.unwrap();
+    assert_eq!(server.receive_some(&mut [0; 8]).await.unwrap(), 0);
+}
