@@ -27,6 +27,7 @@ mod main_function;
 mod net;
 mod nursery;
 mod paced;
+mod peers;
 mod process;
 mod quickstart;
 mod rules;

@@ -1,8 +1,8 @@
-//! TCP echo on loopback: `n` connections, client and server in one thread, 100 bytes there and back.
+//! TCP echo on loopback: `n` connections, client and server in one thread, 64 bytes or 64 KiB there and back.
 //!
 //! All connections are made first, one after the other; that is not measured. Then every connection gets a serving
 //! and an asking task, and the time runs until all have ended and all connections are closed. Everywhere: no delay of
-//! small packets, reads into a buffer of 1 KiB, the asking side waits for the whole answer.
+//! small packets, reads into a buffer of 1 KiB (64 KiB for large messages), the asking side waits for the whole answer.
 //!
 //! Two limits show what no runtime can beat: blocking sockets in lock step, which need four system calls a round trip
 //! and never ask whether a socket is ready, and a bare loop over mio's events with a hand-written state per connection.
@@ -15,32 +15,62 @@ use crate::harness::{Benchmark, Sample};
 use crate::hosts::{self, Hosted};
 use crate::options::Scale;
 
-const MESSAGE: [u8; 100] = [7; 100];
+/// The size of a small message, and of the buffer that it is read into.
+const MESSAGE: usize = 64;
 const BUFFER: usize = 1_024;
+/// The size of a large message and of its buffer.
+const LARGE: usize = 64 * 1_024;
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-pub(crate) fn benchmarks(scale: Scale) -> [Benchmark; 3] {
-    // Fewer rounds of the large one: every closed connection keeps its port for a minute.
-    [
-        benchmark(
+pub(crate) fn benchmarks(scale: Scale) -> Vec<Benchmark> {
+    let load = |connections, trips, size| Load { connections, trips: scale.of(trips), size };
+    // Fewer rounds of the large ones: every closed connection keeps its port for a minute.
+    vec![
+        limited(
             "TCP echo, 1 connection",
-            "100 bytes there and back over loopback; time per round trip.",
-            Load { connections: 1, trips: scale.of(10_000) },
+            "64 bytes there and back over loopback; time per round trip.",
+            load(1, 10_000, MESSAGE),
             11,
         ),
-        benchmark(
+        limited(
             "TCP echo, 64 connections",
             "The same over 64 connections at once; time per round trip.",
-            Load { connections: 64, trips: scale.of(200) },
+            load(64, 200, MESSAGE),
+            11,
+        ),
+        limited(
+            "TCP echo, 1,000 connections",
+            "The same over 1,000 connections at once; time per round trip.",
+            load(1_000, 20, MESSAGE),
+            5,
+        ),
+        benchmark(
+            "TCP echo, 1 connection, 64 KiB",
+            "64 KiB there and back over loopback; time per round trip.",
+            load(1, 1_000, LARGE),
             11,
         ),
         benchmark(
-            "TCP echo, 1,000 connections",
+            "TCP echo, 64 connections, 64 KiB",
+            "The same over 64 connections at once; time per round trip.",
+            load(64, 20, LARGE),
+            11,
+        ),
+        benchmark(
+            "TCP echo, 1,000 connections, 64 KiB",
             "The same over 1,000 connections at once; time per round trip.",
-            Load { connections: 1_000, trips: scale.of(20) },
+            load(1_000, 2, LARGE),
             5,
         ),
     ]
+}
+
+/// With the limits that no runtime can beat.
+fn limited(name: &'static str, what: &'static str, load: Load, rounds: usize) -> Benchmark {
+    let benchmark = benchmark(name, what, load, rounds)
+        .contender("limit: bare mio loop", move || echo(load, || Ok(on_mio(load))))
+        .contender("limit: blocking sockets", move || echo(load, || Ok(on_blocking_sockets(load))));
+    if load.connections > 64 { benchmark } else { benchmark.goal("trio", "limit: bare mio loop", 0.95) }
 }
 
 fn benchmark(name: &'static str, what: &'static str, load: Load, rounds: usize) -> Benchmark {
@@ -52,27 +82,33 @@ fn benchmark(name: &'static str, what: &'static str, load: Load, rounds: usize) 
         .contender("monoio", move || echo(load, || hosts::monoio(on_monoio(load))));
     #[cfg(target_os = "linux")]
     let benchmark = benchmark.contender("glommio (io_uring)", move || echo(load, || hosts::glommio(on_glommio(load))));
-    benchmark
-        .contender("limit: bare mio loop", move || echo(load, || Ok(on_mio(load))))
-        .contender("limit: blocking sockets", move || echo(load, || Ok(on_blocking_sockets(load))))
-        .goal("trio", "tokio LocalRuntime", 1.0)
+    benchmark.goal("trio", "tokio LocalRuntime", 1.0)
 }
 
-/// How many connections, and how many round trips on each.
+/// How many connections, how many round trips on each, and of how many bytes.
 #[derive(Clone, Copy)]
-struct Load {
-    connections: u64,
-    trips: u64,
+pub(super) struct Load {
+    pub(super) connections: u64,
+    pub(super) trips: u64,
+    pub(super) size: usize,
 }
 
 impl Load {
-    fn sample(self, start: Instant) -> Sample {
+    fn message(self) -> Vec<u8> {
+        vec![7; self.size]
+    }
+
+    fn buffer(self) -> Vec<u8> {
+        vec![0; self.size.max(BUFFER)]
+    }
+
+    pub(super) fn sample(self, start: Instant) -> Sample {
         Sample::new(start.elapsed(), self.connections * self.trips)
     }
 }
 
 /// Runs a body if the process may have as many files open as it needs.
-fn echo(load: Load, body: impl FnOnce() -> Hosted<io::Result<Sample>>) -> Hosted<Sample> {
+pub(super) fn echo(load: Load, body: impl FnOnce() -> Hosted<io::Result<Sample>>) -> Hosted<Sample> {
     // Two sockets a connection, and some for the runtime, the terminal and whatever the process was started with.
     allow_open_files(2 * load.connections + 64)?;
     body()?.map_err(|error| error.to_string())
@@ -114,16 +150,16 @@ async fn on_trio(load: Load) -> io::Result<Sample> {
     let start = Instant::now();
     trio::try_nursery! { |n| -> Result<(), io::Error>
         for (client, server) in pairs {
-            n.start_soon(trio_serve(server));
-            n.start_soon(trio_ask(client, load.trips));
+            n.start_soon(trio_serve(server, load));
+            n.start_soon(trio_ask(client, load));
         }
     }
     .map_err(io::Error::other)?;
     Ok(load.sample(start))
 }
 
-async fn trio_serve(mut stream: trio::net::TcpStream) -> io::Result<()> {
-    let mut buffer = [0; BUFFER];
+pub(super) async fn trio_serve(mut stream: impl trio::ByteStream, load: Load) -> io::Result<()> {
+    let mut buffer = load.buffer();
     loop {
         let count = stream.receive_some(&mut buffer).await?;
         if count == 0 {
@@ -133,12 +169,12 @@ async fn trio_serve(mut stream: trio::net::TcpStream) -> io::Result<()> {
     }
 }
 
-async fn trio_ask(mut stream: trio::net::TcpStream, trips: u64) -> io::Result<()> {
-    let mut buffer = [0; BUFFER];
-    for _ in 0..trips {
-        stream.send_all(&MESSAGE).await?;
+pub(super) async fn trio_ask(mut stream: impl trio::ByteStream, load: Load) -> io::Result<()> {
+    let (message, mut buffer) = (load.message(), load.buffer());
+    for _ in 0..load.trips {
+        stream.send_all(&message).await?;
         let mut got = 0;
-        while got < MESSAGE.len() {
+        while got < load.size {
             let count = stream.receive_some(&mut buffer).await?;
             got += if count == 0 {
                 return Err(early_end());
@@ -164,8 +200,8 @@ async fn on_tokio(load: Load) -> io::Result<Sample> {
     let start = Instant::now();
     let mut handles = Vec::new();
     for (client, server) in pairs {
-        handles.push(tokio::task::spawn_local(tokio_serve(server)));
-        handles.push(tokio::task::spawn_local(tokio_ask(client, load.trips)));
+        handles.push(tokio::task::spawn_local(tokio_serve(server, load)));
+        handles.push(tokio::task::spawn_local(tokio_ask(client, load)));
     }
     for handle in handles {
         handle.await??;
@@ -173,9 +209,12 @@ async fn on_tokio(load: Load) -> io::Result<Sample> {
     Ok(load.sample(start))
 }
 
-async fn tokio_serve(mut stream: tokio::net::TcpStream) -> io::Result<()> {
+pub(super) async fn tokio_serve(
+    mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    load: Load,
+) -> io::Result<()> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut buffer = [0; BUFFER];
+    let mut buffer = load.buffer();
     loop {
         let count = stream.read(&mut buffer).await?;
         if count == 0 {
@@ -185,13 +224,16 @@ async fn tokio_serve(mut stream: tokio::net::TcpStream) -> io::Result<()> {
     }
 }
 
-async fn tokio_ask(mut stream: tokio::net::TcpStream, trips: u64) -> io::Result<()> {
+pub(super) async fn tokio_ask(
+    mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    load: Load,
+) -> io::Result<()> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut buffer = [0; BUFFER];
-    for _ in 0..trips {
-        stream.write_all(&MESSAGE).await?;
+    let (message, mut buffer) = (load.message(), load.buffer());
+    for _ in 0..load.trips {
+        stream.write_all(&message).await?;
         let mut got = 0;
-        while got < MESSAGE.len() {
+        while got < load.size {
             let count = stream.read(&mut buffer).await?;
             got += if count == 0 {
                 return Err(early_end());
@@ -217,8 +259,8 @@ async fn on_smol(executor: std::rc::Rc<smol::LocalExecutor<'static>>, load: Load
     let start = Instant::now();
     let mut tasks = Vec::new();
     for (client, server) in pairs {
-        tasks.push(executor.spawn(futures_serve(server)));
-        tasks.push(executor.spawn(futures_ask(client, load.trips)));
+        tasks.push(executor.spawn(futures_serve(server, load)));
+        tasks.push(executor.spawn(futures_ask(client, load)));
     }
     for task in tasks {
         task.await?;
@@ -227,9 +269,12 @@ async fn on_smol(executor: std::rc::Rc<smol::LocalExecutor<'static>>, load: Load
 }
 
 /// The serving side of smol and glommio, whose streams have the traits of the `futures` crates.
-async fn futures_serve(mut stream: impl smol::io::AsyncRead + smol::io::AsyncWrite + Unpin) -> io::Result<()> {
+async fn futures_serve(
+    mut stream: impl smol::io::AsyncRead + smol::io::AsyncWrite + Unpin,
+    load: Load,
+) -> io::Result<()> {
     use smol::io::{AsyncReadExt, AsyncWriteExt};
-    let mut buffer = [0; BUFFER];
+    let mut buffer = load.buffer();
     loop {
         let count = stream.read(&mut buffer).await?;
         if count == 0 {
@@ -242,14 +287,14 @@ async fn futures_serve(mut stream: impl smol::io::AsyncRead + smol::io::AsyncWri
 /// The asking side of smol and glommio.
 async fn futures_ask(
     mut stream: impl smol::io::AsyncRead + smol::io::AsyncWrite + Unpin,
-    trips: u64,
+    load: Load,
 ) -> io::Result<()> {
     use smol::io::{AsyncReadExt, AsyncWriteExt};
-    let mut buffer = [0; BUFFER];
-    for _ in 0..trips {
-        stream.write_all(&MESSAGE).await?;
+    let (message, mut buffer) = (load.message(), load.buffer());
+    for _ in 0..load.trips {
+        stream.write_all(&message).await?;
         let mut got = 0;
-        while got < MESSAGE.len() {
+        while got < load.size {
             let count = stream.read(&mut buffer).await?;
             got += if count == 0 {
                 return Err(early_end());
@@ -275,8 +320,8 @@ async fn on_monoio(load: Load) -> io::Result<Sample> {
     let start = Instant::now();
     let mut handles = Vec::new();
     for (client, server) in pairs {
-        handles.push(monoio::spawn(monoio_serve(server)));
-        handles.push(monoio::spawn(monoio_ask(client, load.trips)));
+        handles.push(monoio::spawn(monoio_serve(server, load)));
+        handles.push(monoio::spawn(monoio_ask(client, load)));
     }
     for handle in handles {
         handle.await?;
@@ -285,9 +330,9 @@ async fn on_monoio(load: Load) -> io::Result<Sample> {
 }
 
 /// monoio's operations take the buffer and give it back, as its `io_uring` driver needs.
-async fn monoio_serve(mut stream: monoio::net::TcpStream) -> io::Result<()> {
+async fn monoio_serve(mut stream: monoio::net::TcpStream, load: Load) -> io::Result<()> {
     use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
-    let mut buffer = vec![0; BUFFER];
+    let mut buffer = load.buffer();
     loop {
         let (count, full) = stream.read(buffer).await;
         let count = count?;
@@ -297,17 +342,19 @@ async fn monoio_serve(mut stream: monoio::net::TcpStream) -> io::Result<()> {
         let (written, part) = stream.write_all(monoio::buf::IoBuf::slice(full, ..count)).await;
         written?;
         buffer = part.into_inner();
-        buffer.resize(BUFFER, 0);
+        buffer.resize(load.size.max(BUFFER), 0);
     }
 }
 
-async fn monoio_ask(mut stream: monoio::net::TcpStream, trips: u64) -> io::Result<()> {
+async fn monoio_ask(mut stream: monoio::net::TcpStream, load: Load) -> io::Result<()> {
     use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
-    let mut buffer = vec![0; BUFFER];
-    for _ in 0..trips {
-        stream.write_all(&MESSAGE).await.0?;
+    let (mut message, mut buffer) = (load.message(), load.buffer());
+    for _ in 0..load.trips {
+        let (written, sent) = stream.write_all(message).await;
+        written?;
+        message = sent;
         let mut got = 0;
-        while got < MESSAGE.len() {
+        while got < load.size {
             let (count, full) = stream.read(buffer).await;
             buffer = full;
             let count = count?;
@@ -336,8 +383,8 @@ async fn on_glommio(load: Load) -> io::Result<Sample> {
     let start = Instant::now();
     let mut tasks = Vec::new();
     for (client, server) in pairs {
-        tasks.push(glommio::spawn_local(futures_serve(server)));
-        tasks.push(glommio::spawn_local(futures_ask(client, load.trips)));
+        tasks.push(glommio::spawn_local(futures_serve(server, load)));
+        tasks.push(glommio::spawn_local(futures_ask(client, load)));
     }
     for task in tasks {
         task.await?;
@@ -363,18 +410,18 @@ fn connected_pairs(load: Load) -> io::Result<Vec<(TcpStream, TcpStream)>> {
 /// Four system calls a round trip. The order of the calls is fixed, so that none ever waits.
 fn on_blocking_sockets(load: Load) -> io::Result<Sample> {
     let mut pairs = connected_pairs(load)?;
+    let (message, mut buffer) = (load.message(), load.buffer());
     let start = Instant::now();
-    let mut buffer = [0; BUFFER];
     for _ in 0..load.trips {
         for (client, _) in &mut pairs {
-            client.write_all(&MESSAGE)?;
+            client.write_all(&message)?;
         }
         for (_, server) in &mut pairs {
             let count = server.read(&mut buffer)?;
             server.write_all(&buffer[..count])?;
         }
         for (client, _) in &mut pairs {
-            client.read_exact(&mut buffer[..MESSAGE.len()])?;
+            client.read_exact(&mut buffer[..load.size])?;
         }
     }
     drop(pairs);
@@ -409,13 +456,13 @@ impl Connection {
             return Ok(false);
         };
         self.got += count;
-        if self.got < MESSAGE.len() {
+        if self.got < MESSAGE {
             return Ok(false);
         }
         self.got = 0;
         self.left -= 1;
         if self.left > 0 {
-            self.client.write_all(&MESSAGE)?;
+            self.client.write_all(&[7; MESSAGE])?;
         }
         Ok(self.left == 0)
     }
@@ -449,7 +496,7 @@ fn on_mio(load: Load) -> io::Result<Sample> {
     let mut events = mio::Events::with_capacity(1_024);
     let mut open = load.connections;
     for connection in &mut connections {
-        connection.client.write_all(&MESSAGE)?;
+        connection.client.write_all(&[7; MESSAGE])?;
     }
     while open > 0 {
         poll.poll(&mut events, None)?;
