@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 
 use crate::kernel::checkpoint::free_checkpoint;
-use crate::stream::{AsyncResource, ReceiveStream, SendStream};
+use crate::stream::{AsyncResource, ReceiveStream, SendProgress, SendStream};
 
 /// How much is asked of the stream at a time.
 const PIECE: usize = 8 * 1024;
@@ -234,6 +234,10 @@ impl<S: ReceiveStream> ReceiveStream for BufferedReceiveStream<S> {
 impl<S: SendStream> SendStream for BufferedReceiveStream<S> {
     async fn send_all(&mut self, data: &[u8]) -> io::Result<()> {
         self.stream.send_all(data).await
+    }
+
+    async fn send_counted(&mut self, data: &[u8], progress: &mut SendProgress) -> io::Result<()> {
+        self.stream.send_counted(data, progress).await
     }
 
     async fn wait_send_all_might_not_block(&mut self) -> io::Result<()> {

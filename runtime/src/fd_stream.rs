@@ -14,7 +14,7 @@ use crate::net::halves::{ReceiveHalf, SendHalf};
 use crate::net::seam::StreamSocket;
 use crate::net::socket::{Socket, closed};
 use crate::net::transport::Transport;
-use crate::stream::{AsyncResource, ByteStream, ReceiveStream, SendStream, SplitStream};
+use crate::stream::{AsyncResource, ByteStream, ReceiveStream, SendProgress, SendStream, SplitStream};
 
 /// A pipe, a terminal, or any other descriptor that the system can watch, as a stream: Trio's `FdStream`.
 ///
@@ -280,6 +280,10 @@ impl AsyncResource for FdStream {
 impl SendStream for FdStream {
     async fn send_all(&mut self, data: &[u8]) -> io::Result<()> {
         Self::send_all(self, data).await
+    }
+
+    async fn send_counted(&mut self, data: &[u8], progress: &mut SendProgress) -> io::Result<()> {
+        self.open_for_sending()?.send_counted(data, progress).await
     }
 
     async fn wait_send_all_might_not_block(&mut self) -> io::Result<()> {

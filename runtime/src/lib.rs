@@ -119,6 +119,7 @@
 //!
 //! * `idna`: names of hosts that are not ASCII, by IDNA 2008 (see [`net::getaddrinfo`](net::getaddrinfo()))
 //! * `stream`: [`MemoryReceiver`] is a `Stream` of the `futures` crates
+//! * `tls`: TLS over any stream, by rustls (the module `tls`)
 //! * `full`: all of them
 //!
 //! # Platforms
@@ -146,6 +147,8 @@ mod stream;
 mod sync;
 pub mod testing;
 mod threads;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod variables;
 
 /// A result whose error is a [`BoxError`] unless given: so that `?` takes an `io::Error` and an [`ErrorGroup`] alike.
@@ -187,8 +190,8 @@ pub use net::unix::open_unix_socket;
 pub use rate_limiter::{RateLimiter, RateLimiterStatistics};
 pub use signals::{SignalReceiver, open_signal_receiver};
 pub use stream::{
-    AsyncResource, ByteStream, HalfCloseableStream, Listener, ReceiveStream, SendStream, SplitStream, StapledStream,
-    aclose_forcefully,
+    AsyncResource, ByteStream, HalfCloseableStream, Listener, ReceiveStream, SendProgress, SendStream, SplitStream,
+    StapledStream, aclose_forcefully,
 };
 pub use sync::{
     AsyncValue, AsyncValueStatistics, Barrier, BarrierStatistics, Borrower, BrokenResourceError, CapacityLimiter,
@@ -198,6 +201,8 @@ pub use sync::{
     StrictFifoLock, Transitions, WouldBlock, join, race, wait_all, wait_any,
 };
 pub use threads::{from_thread, to_thread};
+#[cfg(feature = "tls")]
+pub use tls::{open_tls_over_tcp_listeners, open_tls_over_tcp_stream, serve_tls_over_tcp};
 /// ```no_run
 /// #[trio::main]
 /// async fn main() -> trio::Result {

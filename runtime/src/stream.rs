@@ -5,10 +5,12 @@
     reason = "a run stays on one thread, so nobody needs these futures to be `Send`, which is all that the lint warns of"
 )]
 
+mod progress;
 mod stapled;
 
 use std::io;
 
+pub use progress::SendProgress;
 pub use stapled::StapledStream;
 
 use crate::kernel::checkpoint::free_checkpoint;
@@ -104,6 +106,50 @@ pub trait SendStream: AsyncResource {
     /// [`ClosedResourceError`](crate::ClosedResourceError) (inside the `io::Error`) if you closed the stream or its
     /// sending side; the transport's error if the connection broke.
     async fn send_all(&mut self, data: &[u8]) -> io::Result<()>;
+
+    /// As [`send_all`](Self::send_all), and keeps account of how much of the data has been sent.
+    ///
+    /// For layers such as TLS that must go on exactly where a cancelled call has stopped: what was sent is known even when
+    /// the call was cancelled, dropped, or has failed. Trio has no such thing.
+    ///
+    /// Provided, on top of `send_all`: that can't tell what was sent when it did not complete, and says so
+    /// ([`SendProgress::is_known`]). The streams of this crate can.
+    ///
+    /// A checkpoint.
+    ///
+    /// # Cancellation
+    ///
+    /// As `send_all`, but that `progress` tells which part of the data has been sent by then.
+    ///
+    /// # Errors
+    ///
+    /// As `send_all`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use trio::testing::lockstep_stream_pair;
+    /// use trio::{ReceiveStream, SendProgress, SendStream};
+    /// trio::run(async {
+    ///     let (mut here, mut there) = lockstep_stream_pair();
+    ///     let mut progress = SendProgress::new();
+    ///     // The other side takes three bytes, and no more.
+    ///     trio::race(
+    ///         async { here.send_counted(b"hello", &mut progress).await.map(drop) },
+    ///         async { there.receive_some(&mut [0; 3]).await.map(drop) },
+    ///     )
+    ///     .await?;
+    ///     assert_eq!(progress.sent(), 3);
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
+    async fn send_counted(&mut self, data: &[u8], progress: &mut SendProgress) -> io::Result<()> {
+        progress.lose();
+        self.send_all(data).await?;
+        progress.find(data.len());
+        Ok(())
+    }
 
     /// Waits until a [`send_all`](Self::send_all) might not have to wait.
     ///
@@ -266,6 +312,10 @@ impl<T: AsyncResource + ?Sized> AsyncResource for &mut T {
 impl<T: SendStream + ?Sized> SendStream for &mut T {
     async fn send_all(&mut self, data: &[u8]) -> io::Result<()> {
         (**self).send_all(data).await
+    }
+
+    async fn send_counted(&mut self, data: &[u8], progress: &mut SendProgress) -> io::Result<()> {
+        (**self).send_counted(data, progress).await
     }
 
     async fn wait_send_all_might_not_block(&mut self) -> io::Result<()> {

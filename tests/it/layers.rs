@@ -39,6 +39,7 @@ const MODULES: &[(&str, Layer)] = &[
     ("threads", Layer::Resources),
     ("signals", Layer::Resources),
     ("net", Layer::Resources),
+    ("tls", Layer::Resources),
     ("fd_stream", Layer::Resources),
     ("process", Layer::Resources),
     ("testing", Layer::Tools),

@@ -9,7 +9,7 @@ use super::seam::StreamSocket;
 use super::socket::{Socket, closed};
 use super::transport::{HalfCloseable, Transport};
 use crate::kernel::checkpoint::free_checkpoint;
-use crate::stream::{AsyncResource, ReceiveStream, SendStream};
+use crate::stream::{AsyncResource, ReceiveStream, SendProgress, SendStream};
 
 /// The half of a [`TcpStream`](super::TcpStream) that receives. Made by [`split`](super::TcpStream::split).
 pub type TcpReceiveHalf<'a> = ReceiveHalf<'a, std::net::TcpStream>;
@@ -209,6 +209,10 @@ impl<S: Transport> AsyncResource for SendHalf<'_, S> {
 impl<S: Transport> SendStream for SendHalf<'_, S> {
     async fn send_all(&mut self, data: &[u8]) -> io::Result<()> {
         self.send_all(data).await
+    }
+
+    async fn send_counted(&mut self, data: &[u8], progress: &mut SendProgress) -> io::Result<()> {
+        self.open()?.send_counted(data, progress).await
     }
 
     async fn wait_send_all_might_not_block(&mut self) -> io::Result<()> {

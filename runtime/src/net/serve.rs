@@ -152,7 +152,7 @@ struct Options<'a, L, D, V> {
 }
 
 impl<'a, L, H, O, V> Serve<'a, L, Here<H, O>, V> {
-    fn new(handler: H, opening: impl Future<Output = io::Result<(Vec<L>, V)>> + 'a) -> Self {
+    pub(crate) fn new(handler: H, opening: impl Future<Output = io::Result<(Vec<L>, V)>> + 'a) -> Self {
         let (opening, dispatch) = (Box::pin(opening), Here(Rc::new(handler), PhantomData));
         Self { options: Some(Options { opening, dispatch, status: TaskStatus::ignored() }), running: None }
     }
@@ -166,6 +166,21 @@ impl<'a, L, D, V, E> Serve<'a, L, D, V, E> {
 
     fn of(options: Options<'a, L, D, V>) -> Self {
         Self { options: Some(options), running: None }
+    }
+
+    /// Changes the listeners when there are any.
+    #[cfg(feature = "tls")]
+    pub(crate) fn map_listeners(self, change: impl FnMut(L) -> L + 'a) -> Self
+    where
+        L: 'a,
+        V: 'a,
+    {
+        let Options { opening, dispatch, status } = self.options();
+        let opening = Box::pin(async {
+            let (listeners, value) = opening.await?;
+            Ok((listeners.into_iter().map(change).collect(), value))
+        });
+        Self::of(Options { opening, dispatch, status })
     }
 
     /// Tells whoever [`start`](Nursery::start)s the server when it listens; [`serve_tcp`] tells it the addresses.

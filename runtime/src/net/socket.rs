@@ -9,6 +9,7 @@ use super::seam::{StreamSocket, VirtualSocket};
 use super::transport::Transport;
 use crate::kernel::checkpoint::free_checkpoint;
 use crate::kernel::reactor::{ClosedResourceError, Direction, Registration};
+use crate::stream::SendProgress;
 
 /// A socket that is open. `S` is the system's kind, `V` that of another network.
 pub(crate) enum Socket<S, V: ?Sized> {
@@ -112,18 +113,29 @@ async fn io<V: VirtualSocket + ?Sized, T>(
 /// What streams do, of whatever family.
 impl<S: Transport> Socket<S, dyn StreamSocket> {
     pub(crate) async fn send_all(&self, data: &[u8]) -> io::Result<()> {
+        self.send_counted(data, &mut SendProgress::new()).await
+    }
+
+    pub(crate) async fn send_counted(&self, data: &[u8], progress: &mut SendProgress) -> io::Result<()> {
         if data.is_empty() {
             free_checkpoint().await;
             return Ok(());
         }
         let mut rest = data;
         while !rest.is_empty() {
+            // Counted at once: the operation may still owe a yield, in which it can be dropped.
+            let mut sent = |count| {
+                progress.add(count);
+                count
+            };
             let count = match self {
                 Self::System { registration, socket } => {
-                    let sent = |count: &usize| *count < rest.len();
-                    registration.io(Direction::Write, || socket.send(rest), sent).await?
+                    let filled = |count: &usize| *count < rest.len();
+                    registration.io(Direction::Write, || socket.send(rest).map(&mut sent), filled).await?
                 }
-                Self::Virtual(socket) => io(&**socket, Direction::Write, |socket| socket.send(rest)).await?,
+                Self::Virtual(socket) => {
+                    io(&**socket, Direction::Write, |socket| socket.send(rest).map(&mut sent)).await?
+                }
             };
             if count == 0 {
                 return Err(io::ErrorKind::WriteZero.into());

@@ -17,7 +17,9 @@ use super::seam::{NETWORK, StreamSocket};
 use super::socket::{Socket, closed};
 use crate::kernel::checkpoint::{checkpoint_if_cancelled, free_checkpoint};
 use crate::kernel::reactor::Direction;
-use crate::stream::{AsyncResource, ByteStream, HalfCloseableStream, ReceiveStream, SendStream, SplitStream};
+use crate::stream::{
+    AsyncResource, ByteStream, HalfCloseableStream, ReceiveStream, SendProgress, SendStream, SplitStream,
+};
 
 /// With less than this waiting to be sent the system asks for more: enough to keep a connection busy, and so little
 /// that what is written now is not stuck behind seconds of earlier data. The value is Trio's.
@@ -520,6 +522,10 @@ impl AsyncResource for TcpStream {
 impl SendStream for TcpStream {
     async fn send_all(&mut self, data: &[u8]) -> io::Result<()> {
         self.send_all(data).await
+    }
+
+    async fn send_counted(&mut self, data: &[u8], progress: &mut SendProgress) -> io::Result<()> {
+        self.open_for_sending()?.send_counted(data, progress).await
     }
 
     async fn wait_send_all_might_not_block(&mut self) -> io::Result<()> {

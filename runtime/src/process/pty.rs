@@ -13,7 +13,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcgetwinsize, tcsetwinsize};
 
 use crate::fd_stream::FdStream;
-use crate::stream::{AsyncResource, ByteStream, ReceiveStream, SendStream};
+use crate::stream::{AsyncResource, ByteStream, ReceiveStream, SendProgress, SendStream};
 
 /// Our end of a pseudo-terminal: a stream of what a person at the terminal would type and see.
 ///
@@ -147,6 +147,10 @@ impl AsyncResource for Pty {
 impl SendStream for Pty {
     async fn send_all(&mut self, data: &[u8]) -> io::Result<()> {
         Self::send_all(self, data).await
+    }
+
+    async fn send_counted(&mut self, data: &[u8], progress: &mut SendProgress) -> io::Result<()> {
+        self.stream.send_counted(data, progress).await
     }
 
     async fn wait_send_all_might_not_block(&mut self) -> io::Result<()> {

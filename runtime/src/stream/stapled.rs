@@ -5,7 +5,7 @@ use std::io;
 use std::pin::pin;
 use std::task::Poll;
 
-use super::{AsyncResource, ByteStream, HalfCloseableStream, ReceiveStream, SendStream, SplitStream};
+use super::{AsyncResource, ByteStream, HalfCloseableStream, ReceiveStream, SendProgress, SendStream, SplitStream};
 
 /// A stream in both directions, made of one that sends and one that receives: Trio's `StapledStream`.
 ///
@@ -79,6 +79,10 @@ fn ready<T>(poll: Poll<T>) -> Option<T> {
 impl<S: SendStream, R: AsyncResource> SendStream for StapledStream<S, R> {
     async fn send_all(&mut self, data: &[u8]) -> io::Result<()> {
         self.send_stream.send_all(data).await
+    }
+
+    async fn send_counted(&mut self, data: &[u8], progress: &mut SendProgress) -> io::Result<()> {
+        self.send_stream.send_counted(data, progress).await
     }
 
     async fn wait_send_all_might_not_block(&mut self) -> io::Result<()> {

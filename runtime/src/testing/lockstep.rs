@@ -13,7 +13,7 @@ use super::memory_pairs::crosswise;
 use super::memory_receive::no_room;
 use crate::kernel::checkpoint::checkpoint;
 use crate::kernel::reactor::ClosedResourceError;
-use crate::stream::{AsyncResource, ReceiveStream, SendStream, StapledStream};
+use crate::stream::{AsyncResource, ReceiveStream, SendProgress, SendStream, StapledStream};
 use crate::sync::BrokenResourceError;
 
 /// What both ends of one direction share: Trio's `_LockstepByteQueue`.
@@ -50,18 +50,18 @@ impl Lockstep {
         self.data.borrow().is_empty()
     }
 
-    async fn send_all(&self, data: &[u8]) -> io::Result<()> {
+    async fn send_counted(&self, data: &[u8], progress: &mut SendProgress) -> io::Result<()> {
         let _inside = self.sending.enter()?;
         self.check_sender_open()?;
         if self.receiver_closed.get() {
             return Err(BrokenResourceError::of_stream());
         }
-        let rest = Offer(self);
+        let rest = Offer { lockstep: self, offered: data.len(), progress };
         self.data.borrow_mut().extend(data);
         self.changes.tell();
         self.wait_until(Self::is_drained).await;
         self.check_sender_open()?;
-        if rest.0.is_drained() { Ok(()) } else { Err(BrokenResourceError::of_stream()) }
+        if rest.lockstep.is_drained() { Ok(()) } else { Err(BrokenResourceError::of_stream()) }
     }
 
     async fn wait_send_all_might_not_block(&self) -> io::Result<()> {
@@ -102,12 +102,18 @@ impl Lockstep {
     }
 }
 
-/// Data that is being sent: what was not received is withdrawn when the sender goes away.
-struct Offer<'a>(&'a Lockstep);
+/// Data that is being sent: what was not received is withdrawn when the sender goes away, and the rest is counted.
+struct Offer<'a, 'p> {
+    lockstep: &'a Lockstep,
+    offered: usize,
+    progress: &'p mut SendProgress,
+}
 
-impl Drop for Offer<'_> {
+impl Drop for Offer<'_, '_> {
     fn drop(&mut self) {
-        self.0.data.borrow_mut().clear();
+        let mut data = self.lockstep.data.borrow_mut();
+        self.progress.add(self.offered - data.len());
+        data.clear();
     }
 }
 
@@ -199,7 +205,11 @@ impl AsyncResource for LockstepSendStream {
 
 impl SendStream for LockstepSendStream {
     async fn send_all(&mut self, data: &[u8]) -> io::Result<()> {
-        self.0.send_all(data).await
+        self.0.send_counted(data, &mut SendProgress::new()).await
+    }
+
+    async fn send_counted(&mut self, data: &[u8], progress: &mut SendProgress) -> io::Result<()> {
+        self.0.send_counted(data, progress).await
     }
 
     async fn wait_send_all_might_not_block(&mut self) -> io::Result<()> {

@@ -11,7 +11,7 @@ use super::handles::Handles;
 use super::hooks::{AsyncHook, CloseHook};
 use crate::kernel::checkpoint::checkpoint;
 use crate::kernel::reactor::ClosedResourceError;
-use crate::stream::{AsyncResource, SendStream};
+use crate::stream::{AsyncResource, SendProgress, SendStream};
 
 /// A stream that keeps what is sent, for the test to take: Trio's `MemorySendStream`.
 ///
@@ -90,9 +90,14 @@ impl MemorySendStream {
     /// [`wait_send_all_might_not_block`](Self::wait_send_all_might_not_block);
     /// [`ClosedResourceError`] if the stream is closed; the hook's.
     pub async fn send_all(&self, data: &[u8]) -> io::Result<()> {
+        self.send(data, &mut SendProgress::new()).await
+    }
+
+    async fn send(&self, data: &[u8], progress: &mut SendProgress) -> io::Result<()> {
         let _inside = self.shared.conflict.enter()?;
         twice_a_checkpoint().await;
         self.shared.outgoing.put(data)?;
+        progress.add(data.len());
         self.call_hook(&self.shared.send_all_hook).await
     }
 
@@ -205,6 +210,10 @@ impl AsyncResource for MemorySendStream {
 impl SendStream for MemorySendStream {
     async fn send_all(&mut self, data: &[u8]) -> io::Result<()> {
         Self::send_all(self, data).await
+    }
+
+    async fn send_counted(&mut self, data: &[u8], progress: &mut SendProgress) -> io::Result<()> {
+        self.send(data, progress).await
     }
 
     async fn wait_send_all_might_not_block(&mut self) -> io::Result<()> {

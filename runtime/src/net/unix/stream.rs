@@ -17,7 +17,9 @@ use super::to_system;
 use crate::kernel::checkpoint::free_checkpoint;
 use crate::kernel::reactor::Direction;
 use crate::kernel::sleep::sleep;
-use crate::stream::{AsyncResource, ByteStream, HalfCloseableStream, ReceiveStream, SendStream, SplitStream};
+use crate::stream::{
+    AsyncResource, ByteStream, HalfCloseableStream, ReceiveStream, SendProgress, SendStream, SplitStream,
+};
 
 /// How long to wait before connecting again to a listener at which too many wait already; doubled each time, up to
 /// [`LONGEST_PAUSE`].
@@ -426,6 +428,10 @@ impl AsyncResource for UnixStream {
 impl SendStream for UnixStream {
     async fn send_all(&mut self, data: &[u8]) -> io::Result<()> {
         self.send_all(data).await
+    }
+
+    async fn send_counted(&mut self, data: &[u8], progress: &mut SendProgress) -> io::Result<()> {
+        self.open_for_sending()?.send_counted(data, progress).await
     }
 
     async fn wait_send_all_might_not_block(&mut self) -> io::Result<()> {
