@@ -40,6 +40,7 @@ const MODULES: &[(&str, Layer)] = &[
     ("signals", Layer::Resources),
     ("net", Layer::Resources),
     ("fd_stream", Layer::Resources),
+    ("fs", Layer::Resources),
     ("process", Layer::Resources),
     ("testing", Layer::Tools),
     // What `#[trio::main]` and `#[trio::test]` run.
@@ -218,6 +219,7 @@ fn complaints(file: &str, source: &str) -> Vec<String> {
         ("sync", Layer::Primitives),
         ("net", Layer::Resources),
         ("fd_stream", Layer::Resources),
+        ("fs", Layer::Resources),
         ("process", Layer::Resources),
         ("testing", Layer::Tools),
         ("lib", Layer::Facade),

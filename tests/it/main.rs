@@ -14,6 +14,7 @@ mod defer;
 mod explore;
 mod fd_stream;
 mod for_each;
+mod fs;
 mod instruments;
 mod io_readiness;
 mod layers;
