@@ -15,6 +15,7 @@ mod explore;
 mod fd_stream;
 mod for_each;
 mod fs;
+mod guest;
 mod instruments;
 mod io_readiness;
 mod layers;

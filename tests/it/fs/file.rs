@@ -115,8 +115,7 @@ async fn what_is_detached_is_wrapped_again() {
     assert_eq!(raw.wrapped().unwrap().get_ref().as_ptr(), place);
 
     // An error of taking it apart comes out.
-    let full = wrap_file(BufWriter::new(&mut [][..] as &'static mut [u8]));
-    let mut full = full;
+    let mut full = wrap_file(BufWriter::new(&mut [][..] as &'static mut [u8]));
     full.write_all(b"x").await.unwrap();
     let failed = full.detach(|buffered| buffered.into_inner().map_err(|error| error.into_error())).await;
     assert_eq!(failed.unwrap_err().kind(), ErrorKind::WriteZero);
