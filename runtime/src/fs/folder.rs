@@ -175,7 +175,6 @@ impl Walk {
     /// # Errors
     ///
     /// The system's, for what can't be read; the walk goes on behind it.
-    #[expect(clippy::should_implement_trait, reason = "it is asynchronous, as all that the name stands for")]
     pub async fn next(&mut self) -> Option<io::Result<DirEntry>> {
         if !self.found.is_empty() {
             crate::kernel::checkpoint::free_checkpoint().await;

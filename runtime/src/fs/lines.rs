@@ -40,7 +40,6 @@ impl<T: Read + Send + 'static> Lines<'_, T> {
     ///
     /// [`InvalidData`](ErrorKind::InvalidData) if the line is not UTF-8 (it stays there:
     /// [`read_until`](AsyncFile::read_until) reads it); otherwise as [`AsyncFile::read`].
-    #[expect(clippy::should_implement_trait, reason = "it is asynchronous, as all that the name stands for")]
     pub async fn next(&mut self) -> Option<io::Result<String>> {
         let line = self.file.take_until(b'\n', |line| {
             if line.is_empty() {

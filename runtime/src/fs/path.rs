@@ -358,7 +358,9 @@ fn resolve(path: &StdPath) -> io::Result<PathBuf> {
                 resolved.push(name);
                 match std::fs::canonicalize(&resolved) {
                     Ok(real) => resolved = real,
-                    Err(error) if error.kind() == ErrorKind::NotFound => resolved = beyond(resolved)?,
+                    Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                        resolved = beyond(resolved)?;
+                    }
                     Err(error) => return Err(error),
                 }
             }
@@ -371,7 +373,7 @@ fn resolve(path: &StdPath) -> io::Result<PathBuf> {
 /// Where a symbolic link leads that leads nowhere; other paths as they are.
 fn beyond(path: PathBuf) -> io::Result<PathBuf> {
     match std::fs::read_link(&path) {
-        Ok(target) => resolve(&path.parent().unwrap_or(StdPath::new("/")).join(target)),
+        Ok(target) => resolve(&path.with_file_name("").join(target)),
         Err(_) => Ok(path),
     }
 }

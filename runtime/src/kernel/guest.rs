@@ -339,7 +339,7 @@ impl Guest {
     fn end(self: &Rc<Self>, panic: Option<Panic>) {
         let first = self.take_down(|run| run.wind_up());
         let last = catch_unwind(AssertUnwindSafe(|| system::finish(&self.run)));
-        let panic = panic.or(first).or(last.err());
+        let panic = panic.or(first).or_else(|| last.err());
         let done = self.done.take();
         if let Some(done) = done {
             done(panic, self.run.system.interrupted.get());
@@ -356,7 +356,7 @@ impl Guest {
         let root = self.root.take();
         let dropped = catch_unwind(AssertUnwindSafe(|| drop(root)));
         let wound_up = catch_unwind(AssertUnwindSafe(|| wind_up(&self.run)));
-        dropped.err().or(wound_up.err())
+        dropped.err().or_else(|| wound_up.err())
     }
 
     /// The host has dropped the callback that it had, perhaps inside of the call in which it got it: code of the guest's own is
@@ -481,8 +481,8 @@ mod tests {
     // trio: _core/_tests/test_guest_mode.py::test_guest_mode_internal_errors
     #[test]
     fn a_wait_that_fails_on_its_thread_ends_the_guest() {
-        let failures: [fn() -> Result<io::Result<()>, Panic>; 2] =
-            [|| Ok(Err(io::Error::other("the selector is gone"))), || Err(Box::new("the thread is gone"))];
+        let panic: Panic = Box::new("the thread is gone");
+        let failures = [Ok(Err(io::Error::other("the selector is gone"))), Err(panic)];
         for (failure, text) in failures.into_iter().zip(["the selector is gone", "the thread is gone"]) {
             let (sender, queue) = channel::<HostCallback>();
             let told = Rc::new(RefCell::new(String::new()));
@@ -500,7 +500,7 @@ mod tests {
             {
                 let io = guest.io.borrow();
                 let Waited { selector, .. } = io.as_ref().unwrap().waited().unwrap();
-                io.as_ref().unwrap().put(Waited { selector, result: failure() });
+                io.as_ref().unwrap().put(Waited { selector, result: failure });
             }
             last();
             assert!(run.is_finished());

@@ -130,7 +130,8 @@ async fn a_close_that_was_polled_once_closes() {
     let mut file = wrap_file(file);
     {
         let mut close = pin!(file.aclose());
-        poll_fn(|context| Poll::Ready(assert!(close.as_mut().poll(context).is_pending()))).await;
+        let pending = poll_fn(|context| Poll::Ready(close.as_mut().poll(context).is_pending())).await;
+        assert!(pending);
     }
     assert!(file.is_closed());
     assert_eq!(remote.closed.recv_timeout(PATIENCE), Ok(()));

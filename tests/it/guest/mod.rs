@@ -57,8 +57,11 @@ impl Queue {
     }
 }
 
+/// Where an outcome is left.
+type Place<T> = Rc<RefCell<Option<Outcome<T>>>>;
+
 /// Where `done` leaves what it was called with; panics if it is called twice.
-fn outcome<T: 'static>() -> (Rc<RefCell<Option<Outcome<T>>>>, impl FnOnce(Outcome<T>) + 'static) {
+fn outcome<T: 'static>() -> (Place<T>, impl FnOnce(Outcome<T>) + 'static) {
     let place = Rc::new(RefCell::new(None));
     let own = Rc::clone(&place);
     (place, move |outcome| assert!(own.replace(Some(outcome)).is_none(), "done is called once"))
