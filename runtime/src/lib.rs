@@ -109,6 +109,7 @@
 //!   [`AsyncValue`], [`open_memory_channel`], [`safe_channel`], [`TaskLocal`]
 //! * several futures at once: [`join`], [`race`], [`wait_all`], [`wait_any`], [`for_each_concurrent`]
 //! * network: [`net`], [`open_tcp_stream`], [`open_tcp_listeners`], [`serve_tcp`], [`serve_per_core`], [`open_unix_socket`], [`SendStream`], [`ReceiveStream`], [`BufferedReceiveStream`]
+//! * files: [`fs`], [`open_file`], [`wrap_file`], [`Path`]
 //! * threads: [`to_thread`], [`from_thread`]
 //! * signals: [`open_signal_receiver`], [`signals`]
 //! * for your own primitives: [`ParkingLot`], [`lowlevel`]
@@ -134,6 +135,7 @@ mod buffered;
 mod channel;
 mod fd_stream;
 mod for_each;
+pub mod fs;
 mod interval;
 mod kernel;
 mod limited;
@@ -161,6 +163,7 @@ pub use channel::{
 };
 pub use fd_stream::FdStream;
 pub use for_each::for_each_concurrent;
+pub use fs::{Path, open_file, wrap_file};
 pub use interval::{Interval, MissedTicks, interval};
 pub use kernel::builder::{Builder, CtrlC, run};
 pub use kernel::checkpoint::checkpoint;

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 pub use crate::kernel::checkpoint::{cancel_shielded_checkpoint, checkpoint_if_cancelled};
+pub use crate::kernel::guest::{GuestError, GuestRun, start_guest_run};
+pub use crate::kernel::guest_host::{GuestHost, HostCallback};
 pub use crate::kernel::instrument::{InstrumentId, UnknownInstrumentError, add_instrument, remove_instrument};
 pub use crate::kernel::park::{Abort, Rescheduler};
 pub use crate::kernel::reactor::{notify_closing, wait_readable, wait_writable};

@@ -41,6 +41,7 @@ const MODULES: &[(&str, Layer)] = &[
     ("net", Layer::Resources),
     ("tls", Layer::Resources),
     ("fd_stream", Layer::Resources),
+    ("fs", Layer::Resources),
     ("process", Layer::Resources),
     ("testing", Layer::Tools),
     // What `#[trio::main]` and `#[trio::test]` run.
@@ -219,6 +220,7 @@ fn complaints(file: &str, source: &str) -> Vec<String> {
         ("sync", Layer::Primitives),
         ("net", Layer::Resources),
         ("fd_stream", Layer::Resources),
+        ("fs", Layer::Resources),
         ("process", Layer::Resources),
         ("testing", Layer::Tools),
         ("lib", Layer::Facade),

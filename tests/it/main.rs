@@ -16,6 +16,8 @@ mod explore;
 mod faults;
 mod fd_stream;
 mod for_each;
+mod fs;
+mod guest;
 mod instruments;
 mod io_readiness;
 mod layers;

@@ -6,6 +6,7 @@ use crate::options::Scale;
 
 mod cancel;
 mod channels;
+mod files;
 mod locks;
 mod parked;
 mod round_trip;
@@ -29,5 +30,6 @@ pub(crate) fn all(scale: Scale) -> Vec<Benchmark> {
     benchmarks.push(parked::benchmark(scale));
     benchmarks.extend(tcp_echo::benchmarks(scale));
     benchmarks.extend(threads::benchmarks(scale));
+    benchmarks.extend(files::benchmarks(scale));
     benchmarks
 }

@@ -65,9 +65,9 @@ pub struct Builder {
     pub(super) seed: Option<u64>,
     pub(super) guide: Option<Rc<Guide>>,
     pub(super) checkpoint_budget: u32,
-    ctrl_c: CtrlC,
+    pub(super) ctrl_c: CtrlC,
     pub(super) on_deadlock: deadlock::Action,
-    instruments: Vec<Rc<dyn Instrument>>,
+    pub(super) instruments: Vec<Rc<dyn Instrument>>,
 }
 
 impl Default for Builder {
@@ -178,26 +178,38 @@ impl Builder {
         let instruments = std::mem::take(&mut self.instruments);
         let run = Run::new(self);
         let entered = context::enter(&run).expect("this thread was found to be in no run just now");
-        for instrument in instruments {
-            run.add_instrument(instrument);
-        }
-        run.tell_before_run();
+        run.begin(instruments);
         let result = {
             let name: Cow<'static, str> = Cow::Borrowed(std::any::type_name::<F>());
             // From here on a pointer moves, not a future that may be large.
             let root = system::root(name, location, Box::pin(main), ctrl_c);
             catch_unwind(AssertUnwindSafe(|| run.drive(root)))
         };
-        // Every call that was accepted is made before the run returns.
-        let rest = run.opened.inbox.close();
-        run.make_calls(rest.calls, rest.idempotent);
-        run.tell_after_run();
-        run.forget_variables();
+        run.wind_up();
         drop(entered);
         system::finish(&run);
         match result {
             Ok(output) => (output, run.system.interrupted.get()),
             Err(panic) => resume_unwind(panic),
         }
+    }
+}
+
+impl Run {
+    /// What comes before the first pass.
+    pub(super) fn begin(&self, instruments: Vec<Rc<dyn Instrument>>) {
+        for instrument in instruments {
+            self.add_instrument(instrument);
+        }
+        self.tell_before_run();
+    }
+
+    /// What comes after the last one.
+    pub(super) fn wind_up(&self) {
+        // Every call that was accepted is made before the run returns.
+        let rest = self.opened.inbox.close();
+        self.make_calls(rest.calls, rest.idempotent);
+        self.tell_after_run();
+        self.forget_variables();
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! From the bottom: [`word`], [`inbox`] and [`waker`] wake tasks; [`tree`] knows who is whose child and what is
 //! cancelled; [`timers`], [`clock`] and [`reactor`] bring events; [`child`], [`core`] and [`driver`] are the nursery;
-//! [`scope`] and [`finally`] the other nodes; [`run`] turns it all. [`context`] holds the kernel's only thread-local.
+//! [`scope`] and [`finally`] the other nodes; [`run`] turns it all. [`context`] knows which run a thread
+//! is in, and [`guest`] turns a run in somebody else's loop.
 //!
 //! This is the only folder with `unsafe` code. Two arguments carry all of it. *Children*: a child's future is polled
 //! only inside its nursery's poll and dropped with the nursery's driver (see [`core`]). *Wakers*: a waker is a number
@@ -21,6 +22,9 @@ pub(crate) mod defer;
 pub(crate) mod driver;
 pub(crate) mod finally;
 pub(crate) mod group;
+pub(crate) mod guest;
+pub(crate) mod guest_host;
+pub(crate) mod guest_wait;
 pub(crate) mod handle;
 pub(crate) mod header;
 pub(crate) mod idempotent;

@@ -118,10 +118,32 @@ pub(crate) struct SourceKey {
     serial: u64,
 }
 
+/// The part of the reactor that can wait on another thread.
+pub(crate) struct Selector {
+    poll: mio::Poll,
+    events: Events,
+}
+
+impl Selector {
+    /// Waits for events for at most `timeout`; a signal ends that, too, without any.
+    #[inline]
+    pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                self.events.clear();
+                Ok(())
+            }
+            result => result,
+        }
+    }
+}
+
 /// The descriptors of one run.
 pub(crate) struct Reactor {
-    poll: RefCell<mio::Poll>,
-    events: RefCell<Events>,
+    /// Lent to a guest run's I/O thread while that waits, otherwise there.
+    selector: RefCell<Option<Selector>>,
+    /// What descriptors are registered with, also while the selector is lent.
+    registry: mio::Registry,
     /// Whom a turn wakes; kept so that a turn allocates nothing.
     woken: RefCell<Vec<StoredWaker>>,
     kick: Arc<mio::Waker>,
@@ -136,8 +158,8 @@ impl Reactor {
         let poll = mio::Poll::new()?;
         let kick = Arc::new(mio::Waker::new(poll.registry(), KICK)?);
         Ok(Self {
-            poll: RefCell::new(poll),
-            events: RefCell::new(Events::with_capacity(EVENTS)),
+            registry: poll.registry().try_clone()?,
+            selector: RefCell::new(Some(Selector { poll, events: Events::with_capacity(EVENTS) })),
             woken: RefCell::default(),
             kick,
             watched: RefCell::default(),
@@ -168,12 +190,29 @@ impl Reactor {
     ///
     /// A wait that `is_cancelled` is not ended: it counts as having left when the cancellation came.
     pub(crate) fn turn(&self, timeout: Option<Duration>, is_cancelled: impl Fn(NodeId) -> bool) -> usize {
-        let mut events = self.events.borrow_mut();
-        match self.poll.borrow_mut().poll(&mut events, timeout) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return 0,
-            Err(error) => panic!("trio's I/O selector failed: {error}"),
+        let mut selector = self.selector.borrow_mut();
+        let selector = selector.as_mut().expect("a guest run's wait has ended before its next turn");
+        if let Err(error) = selector.wait(timeout) {
+            panic!("trio's I/O selector failed: {error}");
         }
+        self.deliver(&selector.events, is_cancelled)
+    }
+
+    /// Lets another thread wait.
+    pub(crate) fn lend(&self) -> Option<Selector> {
+        self.selector.take()
+    }
+
+    /// Takes the selector back, with the events that it has brought, as [`turn`](Self::turn) does.
+    pub(crate) fn take_back(&self, selector: Selector, is_cancelled: impl Fn(NodeId) -> bool) -> usize {
+        let count = self.deliver(&selector.events, is_cancelled);
+        self.selector.replace(Some(selector));
+        count
+    }
+
+    /// Wakes whom the events concern.
+    #[inline]
+    fn deliver(&self, events: &Events, is_cancelled: impl Fn(NodeId) -> bool) -> usize {
         let mut woken = self.woken.take();
         {
             let mut watched = self.watched.borrow_mut();
@@ -195,7 +234,6 @@ impl Reactor {
                 }
             }
         }
-        drop(events);
         let count = woken.len();
         for waker in woken.drain(..) {
             waker.wake();
@@ -211,8 +249,7 @@ impl Reactor {
         let mut watched = self.watched.borrow_mut();
         let entry = watched.vacant_entry();
         let index = entry.key();
-        let poll = self.poll.borrow();
-        match poll.registry().register(&mut SourceFd(&fd), Token(index), interest) {
+        match self.registry.register(&mut SourceFd(&fd), Token(index), interest) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 if let Some(source) = known.and_then(|index| watched.get_mut(index).map(|source| (index, source))) {
@@ -221,7 +258,7 @@ impl Reactor {
                     return Ok(SourceKey { index, serial: source.serial });
                 }
                 // It was closed behind our back while a duplicate kept it open, and has its old number again.
-                poll.registry().reregister(&mut SourceFd(&fd), Token(index), interest)?;
+                self.registry.reregister(&mut SourceFd(&fd), Token(index), interest)?;
             }
             Err(error) => return Err(error),
         }
@@ -257,7 +294,7 @@ impl Reactor {
             }
             _ => return Ok(()),
         };
-        self.poll.borrow().registry().reregister(&mut SourceFd(&fd), Token(key.index), BOTH)
+        self.registry.reregister(&mut SourceFd(&fd), Token(key.index), BOTH)
     }
 
     /// Stops using a registration; the last one to do so ends it. If the descriptor `closes` now, the system need not be told.
@@ -274,7 +311,7 @@ impl Reactor {
             self.by_fd.borrow_mut().remove(&source.fd);
             if !closes {
                 // Fails if the descriptor was closed behind our back, which took it out already.
-                let _ = self.poll.borrow().registry().deregister(&mut SourceFd(&source.fd));
+                let _ = self.registry.deregister(&mut SourceFd(&source.fd));
             }
         }
         // Foreign wakers go when nothing is borrowed.
@@ -329,7 +366,7 @@ impl Reactor {
     fn close(&self, fd: RawFd) {
         let Some(index) = self.by_fd.borrow_mut().remove(&fd) else { return };
         // Fails if the caller has closed it already, which took it out.
-        let _ = self.poll.borrow().registry().deregister(&mut SourceFd(&fd));
+        let _ = self.registry.deregister(&mut SourceFd(&fd));
         self.detach(index);
     }
 }

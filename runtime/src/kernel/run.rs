@@ -7,7 +7,7 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use super::header::{Flag, Node, NodeId};
 use super::inbox::{self, Call, Note, Opened};
 use super::instrument::Instruments;
 use super::lazy::Lazy;
-use super::reactor::Reactor;
+use super::reactor::{Reactor, Selector};
 use super::reason::CancelReason;
 use super::schedule::{Schedule, Seeded};
 use super::shutdown::Shutdowns;
@@ -36,6 +36,28 @@ const STEPS_PER_LOOK: u32 = 61;
 
 /// The payload of a caught panic.
 pub(crate) type Panic = Box<dyn Any + Send>;
+
+/// A wait for the outside.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pause {
+    pub(super) timeout: Option<Duration>,
+    /// Somebody wants to know if nothing happens for that long.
+    idle: bool,
+}
+
+impl Pause {
+    /// For as long as it takes.
+    pub(super) const ENDLESS: Self = Self { timeout: None, idle: false };
+}
+
+/// What a guest's passes have come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passes {
+    Idle,
+    MoreToDo,
+    /// The root has come to its end.
+    Ended,
+}
 
 /// All that one run owns. Its parts are borrowed for moments only, never while foreign code runs.
 pub(crate) struct Run {
@@ -458,19 +480,8 @@ impl Run {
 
     /// Waits until something happens outside.
     fn wait(&self) {
-        // What is due now, or has come already, needs no waiting.
-        self.read_mail();
-        self.expire();
-        if self.is_runnable() {
-            return;
-        }
-        let deadline = self.until_next_deadline();
-        let threshold = self.blocked.shortest_cushion().or_else(|| self.clock.autojump_threshold());
-        let idle = threshold.filter(|threshold| deadline.is_none_or(|deadline| *threshold < deadline));
-        let timeout = idle.or(deadline);
-        if timeout.is_none() {
-            self.check_deadlock();
-        }
+        let Some(pause) = self.plan() else { return };
+        let timeout = pause.timeout;
         let events = if timeout == Some(Duration::ZERO) {
             self.look(timeout)
         } else if self.opened.inbox.park() {
@@ -481,29 +492,108 @@ impl Run {
             // There is mail already; calls that queue calls may not keep the rest of the outside away.
             self.look(Some(Duration::ZERO))
         };
-        let waited_in_full = idle.is_some() && events == 0 && !self.is_runnable();
-        if waited_in_full && !self.opened.inbox.has_mail() {
-            self.all_blocked();
+        if self.has_paused(pause, events) && self.opened.inbox.park() {
+            let _ = self.look(None);
+            self.opened.inbox.unpark();
         }
     }
 
-    /// Every task has been blocked for as long as somebody asked to be told of.
-    fn all_blocked(&self) {
+    /// How to wait, if there is nothing to do.
+    #[inline]
+    pub(super) fn plan(&self) -> Option<Pause> {
+        // What is due now, or has come already, needs no waiting.
+        self.read_mail();
+        self.expire();
+        if self.is_runnable() {
+            return None;
+        }
+        let deadline = self.until_next_deadline();
+        let threshold = self.blocked.shortest_cushion().or_else(|| self.clock.autojump_threshold());
+        let idle = threshold.filter(|threshold| deadline.is_none_or(|deadline| *threshold < deadline));
+        let timeout = idle.or(deadline);
+        if timeout.is_none() {
+            self.check_deadlock();
+        }
+        Some(Pause { timeout, idle: idle.is_some() })
+    }
+
+    /// What follows from a wait that has ended. Whether there is nothing to be had but from outside, however long that takes.
+    #[inline]
+    pub(super) fn has_paused(&self, pause: Pause, events: usize) -> bool {
+        let waited_in_full = pause.idle && events == 0 && !self.is_runnable();
+        waited_in_full && !self.opened.inbox.has_mail() && self.all_blocked()
+    }
+
+    /// Every task has been blocked for as long as somebody asked to be told of. Whether that helps nobody.
+    fn all_blocked(&self) -> bool {
         if self.blocked.release() {
-            return;
+            return false;
         }
         let next = self.timers.borrow().next().and_then(|next| self.epoch.instant(next));
         match next {
-            Some(next) => self.clock.autojump(next),
+            Some(next) => {
+                self.clock.autojump(next);
+                false
+            }
             // Nothing to jump to: only the outside can help, if there is one.
             None => {
                 self.check_deadlock();
-                if self.opened.inbox.park() {
-                    let _ = self.look(None);
-                    self.opened.inbox.unpark();
-                }
+                true
             }
         }
+    }
+
+    // ------------------------------------------------------------------ a guest's loop, in parts
+
+    /// Begins a wait that another thread does.
+    pub(super) fn begin_wait(&self, pause: Pause) -> Option<Selector> {
+        if !self.opened.inbox.park() {
+            return None;
+        }
+        if self.tree.observed.get() {
+            self.tell_before_io_wait(pause.timeout.unwrap_or(Duration::MAX));
+        }
+        self.reactor.lend()
+    }
+
+    /// Ends it: everything that can have happened outside.
+    pub(super) fn end_wait(&self, pause: Pause, selector: Selector) -> usize {
+        self.opened.inbox.unpark();
+        self.steps.set(0);
+        let events = self.reactor.take_back(selector, |node| self.tree.is_effective(node));
+        if self.tree.observed.get() {
+            self.tell_after_io_wait(pause.timeout.unwrap_or(Duration::MAX));
+        }
+        self.read_mail();
+        self.expire();
+        events
+    }
+
+    /// Makes passes, until nothing is runnable or others should have their turn.
+    pub(super) fn some_passes(&self, root: &mut Pin<Box<dyn Future<Output = ()>>>) -> Passes {
+        let waker = waker(self.tree.word(self.tree.root));
+        let mut context = Context::from_waker(&waker);
+        if self.steps.get() >= STEPS_PER_LOOK {
+            let _ = self.look(Some(Duration::ZERO));
+        }
+        while self.is_runnable() {
+            if self.steps.get() >= STEPS_PER_LOOK {
+                return Passes::MoreToDo;
+            }
+            if self.clock_is_virtual {
+                self.expire();
+            }
+            self.tree.root_woken.set(false);
+            if root.as_mut().poll(&mut context).is_ready() {
+                return Passes::Ended;
+            }
+        }
+        Passes::Idle
+    }
+
+    /// Looks at what has happened outside, without waiting.
+    pub(super) fn glance(&self) -> usize {
+        self.look(Some(Duration::ZERO))
     }
 
     /// Reports that nothing can ever run again, if that is so.

@@ -1,0 +1,7 @@
+//! Files, folders and paths.
+
+mod cancelled;
+mod file;
+mod folder;
+mod path;
+mod temporary;
