@@ -77,7 +77,7 @@ async fn load(address: SocketAddr) -> trio::Result {
 /// One client: each message has to come back as it was sent before the next one is.
 async fn talk(client: usize, address: SocketAddr, echoed: &Cell<u64>) -> io::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
-    let mut back = vec![0; 64];
+    let mut back = [0; 64];
     for number in 0..MESSAGES {
         let message = format!("client {client} says {number}");
         stream.send_all(message.as_bytes()).await?;
