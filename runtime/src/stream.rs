@@ -109,8 +109,8 @@ pub trait SendStream: AsyncResource {
 
     /// As [`send_all`](Self::send_all), and keeps account of how much of the data has been sent.
     ///
-    /// For layers such as TLS that must go on exactly where a cancelled call has stopped: what was sent is known even when
-    /// the call was cancelled, dropped, or has failed. Trio has no such thing.
+    /// For layers such as TLS that must go on exactly where a cancelled call has stopped: what was sent is known even
+    /// when the call was cancelled, dropped, or has failed. Trio has no such thing.
     ///
     /// Provided, on top of `send_all`: that can't tell what was sent when it did not complete, and says so
     /// ([`SendProgress::is_known`]). The streams of this crate can.

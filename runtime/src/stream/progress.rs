@@ -45,7 +45,8 @@ impl SendProgress {
         self.sent += count;
     }
 
-    /// Says that from now on it is not known how much is sent, until it is [found](Self::find). To be called by streams.
+    /// Says that from now on it is not known how much is sent, until it is [found](Self::find). To be called by
+    /// streams.
     pub const fn lose(&mut self) {
         self.lost = true;
     }

@@ -39,8 +39,8 @@ pub fn client_builder() -> ConfigBuilder<ClientConfig, WantsVerifier> {
         .expect("ring has cipher suites for all versions")
 }
 
-/// A server's configuration from scratch: for clients that have to show certificates, for more than one certificate, and so
-/// on.
+/// A server's configuration from scratch: for clients that have to show certificates, for more than one certificate,
+/// and so on.
 ///
 /// TLS 1.2 and 1.3 with the cryptography of `ring`. For other cryptography, begin with rustls' own
 /// [`ServerConfig::builder_with_provider`].
@@ -50,8 +50,8 @@ pub fn server_builder() -> ConfigBuilder<ServerConfig, WantsVerifier> {
         .expect("ring has cipher suites for all versions")
 }
 
-/// A client's configuration that trusts whom the system trusts: the certificates in the files that it has for that (or in
-/// `SSL_CERT_FILE` and `SSL_CERT_DIR`), as they were when the first such configuration of the process was made.
+/// A client's configuration that trusts whom the system trusts: the certificates in the files that it has for that (or
+/// in `SSL_CERT_FILE` and `SSL_CERT_DIR`), as they were when the first such configuration of the process was made.
 ///
 /// Each call gives the same one, so that sessions are resumed. Reading the files blocks the thread, once, for some
 /// milliseconds; [`open_tls_over_tcp_stream`](super::open_tls_over_tcp_stream()) has another thread do it.
@@ -95,8 +95,8 @@ fn finish(builder: ConfigBuilder<ClientConfig, WantsClientCert>) -> Arc<ClientCo
     Arc::new(builder.with_no_client_auth())
 }
 
-/// A server's configuration with its certificate, followed by those with which that was signed, and the key to the first.
-/// Clients need not show any.
+/// A server's configuration with its certificate, followed by those with which that was signed, and the key to the
+/// first. Clients need not show any.
 ///
 /// # Errors
 ///

@@ -22,12 +22,12 @@ use std::io;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// The other side does not keep to the protocol, or is not whom it should be, or does not want us, or there is something
-    /// wrong with the configuration. The `io::Error`'s kind is [`InvalidData`](io::ErrorKind::InvalidData).
+    /// The other side does not keep to the protocol, or is not whom it should be, or does not want us, or there is
+    /// something wrong with the configuration. The `io::Error`'s kind is [`InvalidData`](io::ErrorKind::InvalidData).
     Rustls(rustls::Error),
 
-    /// The transport ended, and the other side has not said that this is the end (with a `close_notify`): somebody may have
-    /// cut the connection. The `io::Error`'s kind is [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
+    /// The transport ended, and the other side has not said that this is the end (with a `close_notify`): somebody may
+    /// have cut the connection. The `io::Error`'s kind is [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
     Truncated,
 
     /// [`unwrap`](super::TlsStream::unwrap) found data that was not received yet. The `io::Error`'s kind is

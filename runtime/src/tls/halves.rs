@@ -21,8 +21,8 @@ pub struct TlsReceiveHalf<'a, T: SplitStream + 'a> {
 
 /// The half of a [`TlsStream`](super::TlsStream) that sends. Made by [`split`](super::TlsStream::split).
 ///
-/// Dropping it changes nothing. Closing it ends the sending, for the stream as well: the other side sees the end after all that
-/// was sent, as after [`send_eof`](Self::send_eof).
+/// Dropping it changes nothing. Closing it ends the sending, for the stream as well: the other side sees the end after
+/// all that was sent, as after [`send_eof`](Self::send_eof).
 pub struct TlsSendHalf<'a, T: SplitStream + 'a> {
     session: &'a RefCell<Session>,
     halves: Rc<Halves<'a, T>>,

@@ -11,8 +11,8 @@ use crate::stream::{AsyncResource, Listener};
 
 /// A listener of any kind, whose streams are wrapped in TLS: Trio's `SSLListener`.
 ///
-/// Accepting does not handshake, so nobody who is slow at that keeps others waiting: the stream's first operation does, in the
-/// task that serves it.
+/// Accepting does not handshake, so nobody who is slow at that keeps others waiting: the stream's first operation does,
+/// in the task that serves it.
 ///
 /// # Examples
 ///

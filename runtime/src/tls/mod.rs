@@ -1,9 +1,9 @@
 //! TLS, over any stream. With feature `tls`.
 //!
 //! The protocol itself is [`rustls`]'s, which is re-exported: its configurations are what streams are made with.
-//! [`client_config`] and [`server_config`] make those that are usual; [`client_builder`] and [`server_builder`] begin those that are not.
-//! [`open_tls_over_tcp_stream`](open_tls_over_tcp_stream()) connects, and [`serve_tls_over_tcp`] serves; [`TlsStream`] and [`TlsListener`] are what they are
-//! made of.
+//! [`client_config`] and [`server_config`] make those that are usual; [`client_builder`] and [`server_builder`] begin
+//! those that are not. [`open_tls_over_tcp_stream`](open_tls_over_tcp_stream()) connects, and [`serve_tls_over_tcp`]
+//! serves; [`TlsStream`] and [`TlsListener`] are what they are made of.
 #![forbid(unsafe_code)]
 
 mod config;

@@ -34,8 +34,8 @@ pub(super) async fn send_all(
     checkpoint_if_cancelled().await;
     let mut sender = wire.sender().await;
     let (is_clogged, is_interrupted) = (session.borrow().is_clogged(), session.borrow().is_interrupted());
-    // Calls that are cancelled again and again don't pile up what they could not send. A call without data has nothing to
-    // add, and so has no use for a server's tickets either.
+    // Calls that are cancelled again and again don't pile up what they could not send. A call without data has nothing
+    // to add, and so has no use for a server's tickets either.
     if is_clogged || (is_interrupted && data.is_empty()) {
         flush(session, &mut *sender).await?;
     }

@@ -159,8 +159,8 @@ impl Session {
 
     // ------------------------------------------------------------------ the handshake
 
-    /// Goes on with the handshake as far as what has come allows. True if it is done; it counts as such when what it has
-    /// left to send is sent.
+    /// Goes on with the handshake as far as what has come allows. True if it is done; it counts as such when what it
+    /// has left to send is sent.
     pub(super) fn advance_handshake(&mut self) -> Result<bool, TlsError> {
         while self.connection.is_handshaking() {
             if !self.feed()? {
@@ -172,8 +172,8 @@ impl Session {
 
     /// Whether there is something that the other side needs to go on with the handshake.
     ///
-    /// That is anything but the tickets that a server has for its client when all is over. Those wait until there is data to
-    /// send as well: a client that only sends may not look for them, and we would wait for ever.
+    /// That is anything but the tickets that a server has for its client when all is over. Those wait until there is
+    /// data to send as well: a client that only sends may not look for them, and we would wait for ever.
     pub(super) fn must_send_for_handshake(&mut self) -> bool {
         let only_tickets = matches!(*self.connection, Connection::Server(_))
             && self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3)
@@ -335,8 +335,8 @@ impl Session {
         self.interrupted
     }
 
-    /// The records to send, which is up to the caller then; `None` if there is nothing to do. Records without a byte are for
-    /// the transport to send what it has left. [`land`](Self::land).
+    /// The records to send, which is up to the caller then; `None` if there is nothing to do. Records without a byte
+    /// are for the transport to send what it has left. [`land`](Self::land).
     pub(super) fn take_off(&mut self) -> io::Result<Option<Vec<u8>>> {
         if self.in_flight {
             // Somebody has forgotten an operation, and with it the beginning of what should be sent.
@@ -383,8 +383,8 @@ fn process_fed(connection: &mut Connection, eof_sent: bool) -> Result<(), rustls
     if !eof_sent {
         return connection.process_new_packets().map(drop);
     }
-    // With debug assertions, rustls 0.23 takes it for a bug of its own when it has an alert to send after the end was said,
-    // though it is the other side's doing.
+    // With debug assertions, rustls 0.23 takes it for a bug of its own when it has an alert to send after the end was
+    // said, though it is the other side's doing.
     let processed = catch_unwind(AssertUnwindSafe(|| connection.process_new_packets().map(drop)));
     processed.unwrap_or_else(|_| Err(rustls::Error::General("the other side breaks the protocol".to_owned())))
 }

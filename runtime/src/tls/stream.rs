@@ -26,25 +26,27 @@ use crate::sync::BrokenResourceError;
 
 /// TLS over any stream: Trio's `SSLStream`.
 ///
-/// Made by [`client`](Self::client) and [`server`](Self::server), by [`open_tls_over_tcp_stream`](super::open_tls_over_tcp_stream())
-/// and by [`TlsListener`](super::TlsListener). It is the user's to handshake when that suits ([`do_handshake`](Self::do_handshake));
-/// otherwise the first operation does. No data is sent or received before the handshake has succeeded, which includes that
-/// the other side's certificate was found good.
+/// Made by [`client`](Self::client) and [`server`](Self::server), by
+/// [`open_tls_over_tcp_stream`](super::open_tls_over_tcp_stream()) and by [`TlsListener`](super::TlsListener). It is
+/// the user's to handshake when that suits ([`do_handshake`](Self::do_handshake)); otherwise the first operation does.
+/// No data is sent or received before the handshake has succeeded, which includes that the other side's certificate was
+/// found good.
 ///
-/// The end of a TLS session is said (with a `close_notify`) when a stream is [closed](Self::aclose), and an end that was not
-/// said is an error, since somebody may have cut the connection: [`TlsError::Truncated`]. Many HTTP programs don't say it,
-/// so there is [`https_compatible`](Self::https_compatible).
+/// The end of a TLS session is said (with a `close_notify`) when a stream is [closed](Self::aclose), and an end that
+/// was not said is an error, since somebody may have cut the connection: [`TlsError::Truncated`]. Many HTTP programs
+/// don't say it, so there is [`https_compatible`](Self::https_compatible).
 ///
 /// # Cancellation
 ///
-/// No operation that is cancelled or dropped breaks the stream, not even in the middle of the handshake, or of a record:
-/// what was not sent or not yet decrypted stays in the stream, and the next operation goes on from there. (With Trio, a
-/// cancelled `send_all` breaks it.) So [`send_all`](Self::send_all), if it is cancelled, has sent any part of the data, from its
-/// beginning, and what it had encrypted goes out with the next call that sends. A `send_all` of no data is enough for that.
+/// No operation that is cancelled or dropped breaks the stream, not even in the middle of the handshake, or of a
+/// record: what was not sent or not yet decrypted stays in the stream, and the next operation goes on from there. (With
+/// Trio, a cancelled `send_all` breaks it.) So [`send_all`](Self::send_all), if it is cancelled, has sent any part of
+/// the data, from its beginning, and what it had encrypted goes out with the next call that sends. A `send_all` of no
+/// data is enough for that.
 ///
-/// That takes a transport that can [tell how much it has sent](SendStream::send_counted), as all streams of this crate do. With
-/// one that can't, an operation that is cancelled while it sends ends the sending: later operations that have to send
-/// fail with [`BrokenResourceError`].
+/// That takes a transport that can [tell how much it has sent](SendStream::send_counted), as all streams of this crate
+/// do. With one that can't, an operation that is cancelled while it sends ends the sending: later operations that have
+/// to send fail with [`BrokenResourceError`].
 ///
 /// # Errors
 ///
@@ -130,9 +132,9 @@ impl<T> TlsStream<T> {
     /// Sets whether this stream is content with an end that was not said, and does not say it either, as many HTTP
     /// programs want it: Trio's `https_compatible`. No, unless set.
     ///
-    /// Then [`aclose`](Self::aclose) closes the transport without more ado, and [`receive_some`](Self::receive_some) gives 0 when the
-    /// transport ends, even in the middle of the handshake. The protocol above has to know by itself whether something is missing: HTTP
-    /// does if lengths are given.
+    /// Then [`aclose`](Self::aclose) closes the transport without more ado, and [`receive_some`](Self::receive_some)
+    /// gives 0 when the transport ends, even in the middle of the handshake. The protocol above has to know by itself
+    /// whether something is missing: HTTP does if lengths are given.
     pub fn https_compatible(mut self, https_compatible: bool) -> Self {
         self.session.get_mut().https_compatible = https_compatible;
         self
@@ -241,8 +243,8 @@ impl<T> TlsStream<T> {
         Ok(())
     }
 
-    /// Has new keys used from the next data on, in both directions. Only after very much data is that of use, and then rustls does so
-    /// by itself.
+    /// Has new keys used from the next data on, in both directions. Only after very much data is that of use, and then
+    /// rustls does so by itself.
     ///
     /// Not a checkpoint.
     ///
@@ -313,8 +315,8 @@ impl<T: ByteStream> TlsStream<T> {
         operations::wait_send_all_might_not_block(&self.session, &mut &mut self.transport).await
     }
 
-    /// Waits for data, and gives how many bytes it has put at the beginning of the buffer. 0 means that the other side has
-    /// said that it will send no more.
+    /// Waits for data, and gives how many bytes it has put at the beginning of the buffer. 0 means that the other side
+    /// has said that it will send no more.
     ///
     /// A checkpoint.
     ///
@@ -332,10 +334,11 @@ impl<T: ByteStream> TlsStream<T> {
 
     /// Says that no more data will come. The other side sees the end after all that was sent; receiving goes on.
     ///
-    /// For TLS 1.3. In TLS 1.2 the other side answers by closing its own direction, and may drop what it had to send. The
-    /// transport stays as it is. Trio has no such thing.
+    /// For TLS 1.3. In TLS 1.2 the other side answers by closing its own direction, and may drop what it had to send.
+    /// The transport stays as it is. Trio has no such thing.
     ///
-    /// A checkpoint. Doing it again changes nothing; after a cancellation, it may be needed so that the other side sees the end.
+    /// A checkpoint. Doing it again changes nothing; after a cancellation, it may be needed so that the other side sees
+    /// the end.
     ///
     /// # Errors
     ///
@@ -354,7 +357,8 @@ impl<T: ByteStream> TlsStream<T> {
     /// # Errors
     ///
     /// [`TlsError::UnreceivedData`] if there is more data; [`TlsError::Truncated`] if the transport ends before the session,
-    /// even if this is [HTTPS compatible](Self::https_compatible). And see [above](TlsStream#errors). The transport is dropped then.
+    /// even if this is [HTTPS compatible](Self::https_compatible). And see [above](TlsStream#errors). The transport is
+    /// dropped then.
     ///
     /// # Examples
     ///
@@ -378,12 +382,12 @@ impl<T: ByteStream> TlsStream<T> {
 
     /// Says that this is the end, and closes the transport. It does not wait for the other side to say so too.
     ///
-    /// If there was no handshake yet it is done, so that an end which was not said stays a reason to be suspicious. If the stream is
-    /// broken or [HTTPS compatible](Self::https_compatible) it only closes the transport. That the end can't be said because the
-    /// other side is gone is not an error.
+    /// If there was no handshake yet it is done, so that an end which was not said stays a reason to be suspicious. If
+    /// the stream is broken or [HTTPS compatible](Self::https_compatible) it only closes the transport. That the end
+    /// can't be said because the other side is gone is not an error.
     ///
-    /// A checkpoint. It always closes, also when it fails or is cancelled: a cancellation only takes the grace away. Closing again does
-    /// nothing but the checkpoint.
+    /// A checkpoint. It always closes, also when it fails or is cancelled: a cancellation only takes the grace away.
+    /// Closing again does nothing but the checkpoint.
     ///
     /// Dropping the stream drops the transport, without a word to the other side, which for it is
     /// [`TlsError::Truncated`].
@@ -455,8 +459,8 @@ fn is_broken(error: &io::Error) -> bool {
 }
 
 impl<T: SplitStream> TlsStream<T> {
-    /// Splits the stream into a half that receives and one that sends, for two tasks that do so at one time. They borrow
-    /// the stream; when they are gone, it is whole again.
+    /// Splits the stream into a half that receives and one that sends, for two tasks that do so at one time. They
+    /// borrow the stream; when they are gone, it is whole again.
     ///
     /// Both do the handshake if there was none: one of them does it, and the other waits.
     pub fn split(&mut self) -> (TlsReceiveHalf<'_, T>, TlsSendHalf<'_, T>) {

@@ -22,8 +22,9 @@ use crate::threads::to_thread;
 /// Connects to a host by name or address, and speaks TLS with it: Trio's `open_ssl_over_tcp_stream`.
 ///
 /// The connection is made as by [`open_tcp_stream`]. The server's certificate has to be for this host, and to be
-/// vouched for by somebody whom the system trusts, unless there is another [configuration](OpenTlsOverTcpStream::config). The
-/// handshake is not done yet: the first operation does it, or [`do_handshake`](TlsStream::do_handshake).
+/// vouched for by somebody whom the system trusts, unless there is another
+/// [configuration](OpenTlsOverTcpStream::config). The handshake is not done yet: the first operation does it, or
+/// [`do_handshake`](TlsStream::do_handshake).
 ///
 /// A checkpoint. Cancelled or dropped, it leaves no connection behind.
 ///
@@ -54,7 +55,8 @@ pub fn open_tls_over_tcp_stream(host: &str, port: u16) -> OpenTlsOverTcpStream {
     OpenTlsOverTcpStream { options: Some((Box::pin(connecting), options)), opening: None }
 }
 
-/// What [`open_tls_over_tcp_stream`](open_tls_over_tcp_stream()) gives: a future, and what can be said about it before it is awaited.
+/// What [`open_tls_over_tcp_stream`](open_tls_over_tcp_stream()) gives: a future, and what can be said about it before
+/// it is awaited.
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct OpenTlsOverTcpStream {
     options: Option<(Pending<TcpStream>, ClientOptions)>,
@@ -120,7 +122,8 @@ async fn open(connecting: Pending<TcpStream>, options: ClientOptions) -> io::Res
 
 /// Listens at every address that a host has, for connections that speak TLS: Trio's `open_ssl_over_tcp_listeners`.
 ///
-/// As [`open_tcp_listeners`](crate::open_tcp_listeners()), each of whose listeners is wrapped in a [`TlsListener`]. Accepting does not handshake.
+/// As [`open_tcp_listeners`](crate::open_tcp_listeners()), each of whose listeners is wrapped in a [`TlsListener`].
+/// Accepting does not handshake.
 ///
 /// A checkpoint. Cancelled or dropped, it leaves nothing behind.
 ///
@@ -136,11 +139,12 @@ pub async fn open_tls_over_tcp_listeners(
     Ok(listeners.into_iter().map(|listener| TlsListener::new(listener, Arc::clone(&config))).collect())
 }
 
-/// Listens at all addresses of a host, and runs `handler` in a task of its own for each connection, which speaks TLS: Trio's
-/// `serve_ssl_over_tcp`.
+/// Listens at all addresses of a host, and runs `handler` in a task of its own for each connection, which speaks TLS:
+/// Trio's `serve_ssl_over_tcp`.
 ///
-/// As [`serve_tcp`](crate::serve_tcp()), with a stream that has not done its handshake yet. It is done in the handler, by the first operation: a
-/// handler that lets its errors out lets one client that does not speak TLS take the server down.
+/// As [`serve_tcp`](crate::serve_tcp()), with a stream that has not done its handshake yet. It is done in the handler,
+/// by the first operation: a handler that lets its errors out lets one client that does not speak TLS take the server
+/// down.
 ///
 /// # Errors
 ///

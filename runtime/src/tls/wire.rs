@@ -63,7 +63,8 @@ impl<T: ByteStream> Wire for &mut T {
     }
 }
 
-/// The halves of a transport. Both tasks may need both: the handshake goes to and fro, and who receives may have to answer.
+/// The halves of a transport. Both tasks may need both: the handshake goes to and fro, and who receives may have to
+/// answer.
 pub(super) struct Halves<'a, T: SplitStream + 'a> {
     receiver: Lock<T::ReceiveHalf<'a>>,
     sender: Lock<T::SendHalf<'a>>,
@@ -146,8 +147,8 @@ pub(super) async fn flush(session: &RefCell<Session>, sender: &mut impl SendStre
     Ok(())
 }
 
-/// Tells the other side what it has done wrong, unless somebody else is sending, who will then do so. That this fails is
-/// no news.
+/// Tells the other side what it has done wrong, unless somebody else is sending, who will then do so. That this fails
+/// is no news.
 pub(super) async fn send_alert(session: &RefCell<Session>, wire: &mut impl Wire) {
     if let Some(mut sender) = wire.try_sender() {
         let _ = flush(session, &mut *sender).await;

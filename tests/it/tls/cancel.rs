@@ -34,7 +34,8 @@ async fn poll_times<F: Future>(times: usize, future: F) -> Option<F::Output> {
     .await
 }
 
-/// How often an operation is given up before it may take its time: who gives up too early, always, never gets anything done.
+/// How often an operation is given up before it may take its time: who gives up too early, always, never gets anything
+/// done.
 const PATIENCE: usize = 40;
 
 /// The number of polls that the attempt is given.

@@ -206,7 +206,8 @@ pub(super) fn assert_fails<E: std::error::Error + 'static>(result: io::Result<im
     assert!(result.as_ref().is_err_and(is::<E>), "{result:?}");
 }
 
-/// Runs two futures as two tasks. On the heap: a debug build moves futures about, and the stacks of test threads are small.
+/// Runs two futures as two tasks. On the heap: a debug build moves futures about, and the stacks of test threads are
+/// small.
 pub(super) async fn both<A: Future, B: Future>(first: A, second: B) -> (A::Output, B::Output) {
     trio::join(Box::pin(first), Box::pin(second)).await
 }
