@@ -11,10 +11,12 @@ mod locks;
 mod parked;
 mod round_trip;
 mod scopes;
+mod sockets;
 mod spawn_join;
 mod tcp_echo;
 mod threads;
 mod timeout;
+mod tls;
 mod yields;
 
 /// Every benchmark, in the order of the README's tables.
@@ -29,6 +31,8 @@ pub(crate) fn all(scale: Scale) -> Vec<Benchmark> {
     benchmarks.extend(cancel::benchmarks(scale));
     benchmarks.push(parked::benchmark(scale));
     benchmarks.extend(tcp_echo::benchmarks(scale));
+    benchmarks.extend(sockets::benchmarks(scale));
+    benchmarks.extend(tls::benchmarks(scale));
     benchmarks.extend(threads::benchmarks(scale));
     benchmarks.extend(files::benchmarks(scale));
     benchmarks
