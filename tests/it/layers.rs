@@ -220,7 +220,6 @@ fn complaints(file: &str, source: &str) -> Vec<String> {
         ("sync", Layer::Primitives),
         ("net", Layer::Resources),
         ("fd_stream", Layer::Resources),
-        ("fs", Layer::Resources),
         ("process", Layer::Resources),
         ("testing", Layer::Tools),
         ("lib", Layer::Facade),
