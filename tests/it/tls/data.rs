@@ -234,7 +234,7 @@ impl ByteStream for Slow {}
 
 // Renegotiation does not exist any more; new keys are its successor. What is checked is the same: that neither the data
 // nor the tasks get in each other's way while the streams have messages of their own to exchange. trio:
-// _tests/test_ssl.py::test_renegotiation_randomized
+// trio: _tests/test_ssl.py::test_renegotiation_randomized
 #[trio::test(autojump, schedules = 3)]
 async fn keys_are_changed_at_random_on_a_slow_line() {
     let (here, there) = wide();
