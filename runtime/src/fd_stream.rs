@@ -272,28 +272,28 @@ impl fmt::Debug for FdStream {
 }
 
 impl AsyncResource for FdStream {
-    async fn aclose(&mut self) -> io::Result<()> {
-        Self::aclose(self).await
+    fn aclose(&mut self) -> impl Future<Output = io::Result<()>> {
+        Self::aclose(self)
     }
 }
 
 impl SendStream for FdStream {
-    async fn send_all(&mut self, data: &[u8]) -> io::Result<()> {
-        Self::send_all(self, data).await
+    fn send_all(&mut self, data: &[u8]) -> impl Future<Output = io::Result<()>> {
+        Self::send_all(self, data)
     }
 
     async fn send_counted(&mut self, data: &[u8], progress: &mut SendProgress) -> io::Result<()> {
         self.open_for_sending()?.send_counted(data, progress).await
     }
 
-    async fn wait_send_all_might_not_block(&mut self) -> io::Result<()> {
-        Self::wait_send_all_might_not_block(self).await
+    fn wait_send_all_might_not_block(&mut self) -> impl Future<Output = io::Result<()>> {
+        Self::wait_send_all_might_not_block(self)
     }
 }
 
 impl ReceiveStream for FdStream {
-    async fn receive_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        Self::receive_some(self, buffer).await
+    fn receive_some(&mut self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
+        Self::receive_some(self, buffer)
     }
 }
 

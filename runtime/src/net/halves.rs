@@ -189,33 +189,33 @@ impl<S: Transport + fmt::Debug> fmt::Debug for SendHalf<'_, S> {
 }
 
 impl<S: Transport> AsyncResource for ReceiveHalf<'_, S> {
-    async fn aclose(&mut self) -> io::Result<()> {
-        self.aclose().await
+    fn aclose(&mut self) -> impl Future<Output = io::Result<()>> {
+        Self::aclose(self)
     }
 }
 
 impl<S: Transport> ReceiveStream for ReceiveHalf<'_, S> {
-    async fn receive_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.receive_some(buffer).await
+    fn receive_some(&mut self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
+        Self::receive_some(self, buffer)
     }
 }
 
 impl<S: Transport> AsyncResource for SendHalf<'_, S> {
-    async fn aclose(&mut self) -> io::Result<()> {
-        self.aclose().await
+    fn aclose(&mut self) -> impl Future<Output = io::Result<()>> {
+        Self::aclose(self)
     }
 }
 
 impl<S: Transport> SendStream for SendHalf<'_, S> {
-    async fn send_all(&mut self, data: &[u8]) -> io::Result<()> {
-        self.send_all(data).await
+    fn send_all(&mut self, data: &[u8]) -> impl Future<Output = io::Result<()>> {
+        Self::send_all(self, data)
     }
 
     async fn send_counted(&mut self, data: &[u8], progress: &mut SendProgress) -> io::Result<()> {
         self.open()?.send_counted(data, progress).await
     }
 
-    async fn wait_send_all_might_not_block(&mut self) -> io::Result<()> {
-        self.wait_send_all_might_not_block().await
+    fn wait_send_all_might_not_block(&mut self) -> impl Future<Output = io::Result<()>> {
+        Self::wait_send_all_might_not_block(self)
     }
 }

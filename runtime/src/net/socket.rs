@@ -112,11 +112,20 @@ async fn io<V: VirtualSocket + ?Sized, T>(
 
 /// What streams do, of whatever family.
 impl<S: Transport> Socket<S, dyn StreamSocket> {
-    pub(crate) async fn send_all(&self, data: &[u8]) -> io::Result<()> {
-        self.send_counted(data, &mut SendProgress::new()).await
+    pub(crate) fn send_all(&self, data: &[u8]) -> impl Future<Output = io::Result<()>> {
+        self.send(data, |_| {})
     }
 
-    pub(crate) async fn send_counted(&self, data: &[u8], progress: &mut SendProgress) -> io::Result<()> {
+    pub(crate) fn send_counted(
+        &self,
+        data: &[u8],
+        progress: &mut SendProgress,
+    ) -> impl Future<Output = io::Result<()>> {
+        self.send(data, |count| progress.add(count))
+    }
+
+    /// Sends all of the data, and tells how much of it is gone each time some is.
+    async fn send(&self, data: &[u8], mut tell: impl FnMut(usize)) -> io::Result<()> {
         if data.is_empty() {
             free_checkpoint().await;
             return Ok(());
@@ -125,7 +134,7 @@ impl<S: Transport> Socket<S, dyn StreamSocket> {
         while !rest.is_empty() {
             // Counted at once: the operation may still owe a yield, in which it can be dropped.
             let mut sent = |count| {
-                progress.add(count);
+                tell(count);
                 count
             };
             let count = match self {

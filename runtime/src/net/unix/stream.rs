@@ -420,28 +420,28 @@ impl AsFd for UnixStream {
 }
 
 impl AsyncResource for UnixStream {
-    async fn aclose(&mut self) -> io::Result<()> {
-        self.aclose().await
+    fn aclose(&mut self) -> impl Future<Output = io::Result<()>> {
+        Self::aclose(self)
     }
 }
 
 impl SendStream for UnixStream {
-    async fn send_all(&mut self, data: &[u8]) -> io::Result<()> {
-        self.send_all(data).await
+    fn send_all(&mut self, data: &[u8]) -> impl Future<Output = io::Result<()>> {
+        Self::send_all(self, data)
     }
 
     async fn send_counted(&mut self, data: &[u8], progress: &mut SendProgress) -> io::Result<()> {
         self.open_for_sending()?.send_counted(data, progress).await
     }
 
-    async fn wait_send_all_might_not_block(&mut self) -> io::Result<()> {
-        self.wait_send_all_might_not_block().await
+    fn wait_send_all_might_not_block(&mut self) -> impl Future<Output = io::Result<()>> {
+        Self::wait_send_all_might_not_block(self)
     }
 }
 
 impl ReceiveStream for UnixStream {
-    async fn receive_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.receive_some(buffer).await
+    fn receive_some(&mut self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
+        Self::receive_some(self, buffer)
     }
 }
 
@@ -457,7 +457,7 @@ impl SplitStream for UnixStream {
 }
 
 impl HalfCloseableStream for UnixStream {
-    async fn send_eof(&mut self) -> io::Result<()> {
-        self.send_eof().await
+    fn send_eof(&mut self) -> impl Future<Output = io::Result<()>> {
+        Self::send_eof(self)
     }
 }
