@@ -2,6 +2,7 @@
 //!
 //! A test that needs a program that is missing says so and is skipped; CI installs them.
 
+mod curl;
 mod nginx;
 mod python;
 

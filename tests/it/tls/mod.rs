@@ -7,6 +7,6 @@ mod faults;
 mod handshake;
 mod line;
 mod openssl;
-mod pki;
+pub(crate) mod pki;
 mod suites;
 mod tcp;

@@ -18,7 +18,7 @@ use trio::{ByteStream, SplitStream};
 use super::line::{Line, narrow, wide};
 
 /// Whom the server's certificate is for.
-pub(super) const NAME: &str = "trio.test.example";
+pub(crate) const NAME: &str = "trio.test.example";
 
 /// A version of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +32,11 @@ pub(super) use Version::{Tls12, Tls13};
 pub(super) const VERSIONS: [Version; 2] = [Tls13, Tls12];
 
 /// A certificate and the key to it.
-pub(super) struct Identity {
-    pub(super) certificate: CertificateDer<'static>,
-    pub(super) certificate_pem: String,
+pub(crate) struct Identity {
+    pub(crate) certificate: CertificateDer<'static>,
+    pub(crate) certificate_pem: String,
     key: Vec<u8>,
-    pub(super) key_pem: String,
+    pub(crate) key_pem: String,
 }
 
 impl Identity {
@@ -50,16 +50,16 @@ impl Identity {
 }
 
 /// One authority, and whom it has vouched for.
-pub(super) struct Pki {
-    pub(super) authority: Identity,
-    pub(super) server: Identity,
+pub(crate) struct Pki {
+    pub(crate) authority: Identity,
+    pub(crate) server: Identity,
     /// A server whose certificate was good once.
     pub(super) expired: Identity,
     pub(super) client: Identity,
 }
 
 /// The certificates of this process.
-pub(super) fn pki() -> &'static Pki {
+pub(crate) fn pki() -> &'static Pki {
     static PKI: OnceLock<Pki> = OnceLock::new();
     PKI.get_or_init(|| {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -119,7 +119,7 @@ pub(super) fn known_client_config(version: Version) -> ClientConfig {
     client_of(version).with_client_auth_cert(client.chain(), client.key()).unwrap()
 }
 
-pub(super) fn server_config() -> Arc<ServerConfig> {
+pub(crate) fn server_config() -> Arc<ServerConfig> {
     server_config_of(&pki().server)
 }
 
