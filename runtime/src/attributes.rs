@@ -168,7 +168,7 @@ where
 {
     let TestOptions { mock_clock, autojump, checkpoint_budget, .. } = options;
     let setup = Setup { mock_clock, autojump, checkpoint_budget };
-    let once = |builder: Builder, clock| builder.run(body(clock));
+    let once = |builder: Builder, clock| builder.run_from_heap(body(clock));
     let Some(exploration) = options.exploration() else { return setup.run_once(once) };
     let explored = exploration.run_on(setup, once);
     let test = name.split_once("::").map_or(name, |(_crate, test)| test);

@@ -167,9 +167,22 @@ impl Builder {
         }
     }
 
+    /// As [`run`](Self::run), with `main` on the heap: in a debug build a future is copied on its way to its task, and the
+    /// stacks of test threads are small.
+    #[track_caller]
+    pub(crate) fn run_from_heap<F: Future>(self, main: F) -> F::Output {
+        let (output, _) = self.run_named(std::any::type_name::<F>(), Box::pin(main));
+        output.unwrap_or_else(|| panic!("the main task was cancelled by Ctrl-C"))
+    }
+
     /// Runs `main`; `None` if Ctrl-C cancelled it. Also says whether Ctrl-C was pressed.
     #[track_caller]
-    pub(crate) fn run_interruptible<F: Future>(mut self, main: F) -> (Option<F::Output>, bool) {
+    pub(crate) fn run_interruptible<F: Future>(self, main: F) -> (Option<F::Output>, bool) {
+        self.run_named(std::any::type_name::<F>(), main)
+    }
+
+    #[track_caller]
+    fn run_named<F: Future>(mut self, name: &'static str, main: F) -> (Option<F::Output>, bool) {
         assert!(
             context::try_with(|_| ()).is_none(),
             "trio::run was called from inside a trio run on this thread: await the future, or open a nursery, instead"
@@ -180,9 +193,7 @@ impl Builder {
         let entered = context::enter(&run).expect("this thread was found to be in no run just now");
         run.begin(instruments);
         let result = {
-            let name: Cow<'static, str> = Cow::Borrowed(std::any::type_name::<F>());
-            // From here on a pointer moves, not a future that may be large.
-            let root = system::root(name, location, Box::pin(main), ctrl_c);
+            let root = system::root(Cow::Borrowed(name), location, main, ctrl_c);
             catch_unwind(AssertUnwindSafe(|| run.drive(root)))
         };
         run.wind_up();

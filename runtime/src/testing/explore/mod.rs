@@ -108,7 +108,7 @@ impl Exploration {
     /// can ever run again.
     pub fn run<T: TestOutput>(&self, test: impl AsyncFn(MockClock) -> T) -> Explored<T> {
         let setup = Setup { mock_clock: true, autojump: true, checkpoint_budget: None };
-        self.run_on(setup, |builder, clock| builder.run(test(clock)))
+        self.run_on(setup, |builder, clock| builder.run_from_heap(test(clock)))
     }
 
     /// `once` has to run the test with the builder and the clock that it gets.
