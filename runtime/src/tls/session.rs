@@ -9,8 +9,9 @@ use super::error::{NeedHandshakeError, TlsError};
 use crate::kernel::reactor::ClosedResourceError;
 use crate::sync::BrokenResourceError;
 
-/// How much is asked of the transport at a time: a whole record of the largest size, and a little more.
-const ROOM: usize = 17 * 1024;
+/// How much is asked of the transport at first, and then at most, if it has as much as it is asked for again and again.
+const ROOM: usize = 4 * 1024;
+const MOST_ROOM: usize = 64 * 1024;
 
 /// How much is encrypted before it is sent: four records of the largest size.
 const ROUND: usize = 64 * 1024;
@@ -254,7 +255,7 @@ impl Session {
     /// Room for what the transport has. [`give_room_back`](Self::give_room_back).
     pub(super) fn take_room(&mut self) -> Vec<u8> {
         let mut room = std::mem::take(&mut self.room);
-        room.resize(ROOM, 0);
+        room.resize(room.len().max(ROOM), 0);
         room
     }
 
@@ -262,12 +263,17 @@ impl Session {
         self.room = room;
     }
 
-    /// This has come from the transport; nothing is its end.
-    pub(super) fn received(&mut self, data: &[u8]) {
+    /// This much of the room was filled; nothing is the transport's end.
+    pub(super) fn received(&mut self, room: &mut Vec<u8>, count: usize) {
+        let data = &room[..count];
         self.transport_ended |= data.is_empty();
         self.incoming.bytes.drain(..self.incoming.start);
         self.incoming.start = 0;
         self.incoming.bytes.extend_from_slice(data);
+        if count == room.len() && count < MOST_ROOM {
+            // Each call of the system costs as much as to decrypt some records.
+            room.resize(2 * count, 0);
+        }
     }
 
     /// Fails unless all data was received, up to the other side's word that this is the end.

@@ -173,6 +173,6 @@ pub(super) async fn fill(session: &RefCell<Session>, wire: &mut impl Wire) -> io
     let bytes = session.borrow_mut().take_room();
     let mut room = Room { session, bytes };
     let count = receiver.receive_some(&mut room.bytes).await?;
-    session.borrow_mut().received(&room.bytes[..count]);
+    session.borrow_mut().received(&mut room.bytes, count);
     Ok(())
 }
