@@ -16,7 +16,7 @@ use super::happy;
 use super::seam::{NETWORK, StreamSocket};
 use super::socket::{Socket, closed};
 use crate::kernel::checkpoint::{checkpoint_if_cancelled, free_checkpoint};
-use crate::kernel::reactor::Direction;
+use crate::kernel::reactor::{Direction, Rest};
 use crate::stream::{
     AsyncResource, ByteStream, HalfCloseableStream, ReceiveStream, SendProgress, SendStream, SplitStream,
 };
@@ -123,7 +123,7 @@ impl TcpStream {
             registration.blocked(Direction::Read);
             if !connected {
                 registration.blocked(Direction::Write);
-                registration.io(Direction::Write, || has_connected(socket), |()| false).await?;
+                registration.io(Direction::Write, || has_connected(socket), |()| Rest::Something).await?;
             }
         }
         Ok(stream)
