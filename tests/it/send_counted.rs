@@ -128,6 +128,10 @@ async fn who_can_not_count_says_so() {
     let mut progress = SendProgress::new();
     assert!(trio::move_on_after(Duration::from_secs(1), plain.send_counted(b"x", &mut progress)).await.is_none());
     assert!(!progress.is_known());
+    // Another call does not find out what was lost by the first.
+    let (sent, _) = trio::join(plain.send_counted(b"hello", &mut progress), there.receive_some(&mut [0; 8])).await;
+    sent.unwrap();
+    assert_eq!((progress.sent(), progress.is_known()), (5, false));
 
     let mut progress = SendProgress::new();
     let (sent, received) =
