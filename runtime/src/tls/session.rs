@@ -352,10 +352,11 @@ impl Session {
         Ok(Some(std::mem::take(&mut self.outgoing)))
     }
 
-    /// So many bytes of these records have been sent; `None` if nobody knows.
+    /// So many bytes of these records have been sent; `None` if nobody knows. That is so as well if it was more than there
+    /// are, by the account of a stream that can't count.
     pub(super) fn land(&mut self, mut records: Vec<u8>, sent: Option<usize>) {
         self.in_flight = false;
-        let Some(sent) = sent else { return self.break_sending() };
+        let Some(sent) = sent.filter(|sent| *sent <= records.len()) else { return self.break_sending() };
         records.drain(..sent);
         records.append(&mut self.outgoing);
         self.outgoing = records;

@@ -429,3 +429,42 @@ async fn whatever_is_cancelled_leaves_nothing() {
     }
     assert_eq!(before, of_run());
 }
+
+/// A transport that says it has sent more than it was given.
+struct Boasting(Line);
+
+impl AsyncResource for Boasting {
+    async fn aclose(&mut self) -> std::io::Result<()> {
+        self.0.aclose().await
+    }
+}
+
+impl SendStream for Boasting {
+    async fn send_all(&mut self, data: &[u8]) -> std::io::Result<()> {
+        self.0.send_all(data).await
+    }
+
+    async fn send_counted(&mut self, data: &[u8], progress: &mut SendProgress) -> std::io::Result<()> {
+        progress.add(1);
+        self.0.send_counted(data, progress).await
+    }
+
+    async fn wait_send_all_might_not_block(&mut self) -> std::io::Result<()> {
+        self.0.wait_send_all_might_not_block().await
+    }
+}
+
+impl ReceiveStream for Boasting {
+    async fn receive_some(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.receive_some(buffer).await
+    }
+}
+
+impl ByteStream for Boasting {}
+
+#[trio::test(autojump)]
+async fn a_transport_that_counts_wrong_is_not_trusted() {
+    let (here, _there) = wide();
+    let mut client = TlsStream::client(Boasting(here), Arc::new(client_config(Tls13)), NAME).unwrap();
+    assert_fails::<BrokenResourceError>(client.do_handshake().await);
+}
