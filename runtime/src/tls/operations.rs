@@ -7,7 +7,7 @@ use rustls::ProtocolVersion;
 
 use super::error::TlsError;
 use super::session::Session;
-use super::wire::{Wire, fill, flush, send_alert};
+use super::wire::{Wire, fail, fill, flush};
 use crate::kernel::checkpoint::{checkpoint_if_cancelled, free_checkpoint};
 use crate::stream::{SendProgress, SendStream};
 
@@ -68,8 +68,12 @@ pub(super) async fn receive_some(
         free_checkpoint().await;
         return Ok(0);
     }
-    session.borrow().check_receiving()?;
-    if let Err(error) = wire.ensure_handshake(session).await {
+    let allowed = session.borrow().check_receiving();
+    let ready = match allowed {
+        Ok(()) => wire.ensure_handshake(session).await,
+        refused => refused,
+    };
+    if let Err(error) = ready {
         let is_truncated = TlsError::of(&error) == Some(&TlsError::Truncated);
         let is_fine = is_truncated && session.borrow().https_compatible;
         session.borrow_mut().ended_before_handshake = is_fine;
@@ -89,10 +93,7 @@ pub(super) async fn receive_some(
                 fill(session, wire).await?;
                 has_waited = true;
             }
-            Err(error) => {
-                send_alert(session, wire).await;
-                return Err(error.into());
-            }
+            Err(error) => return Err(fail(session, wire, error).await),
         }
     }
 }

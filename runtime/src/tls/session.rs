@@ -1,5 +1,6 @@
 //! The state of a TLS stream, without its transport: nothing in here waits.
 
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -34,6 +35,8 @@ pub(super) struct Session {
     /// Boxed: it is large, and a stream should be cheap to move.
     connection: Box<Connection>,
     state: State,
+    /// Why it is broken, if the operation that met it was given up before it could tell: the next one does.
+    untold: Cell<Option<TlsError>>,
     /// Done, and our part of it has been sent.
     handshaken: bool,
     /// An end without `close_notify` is as good as one with it; and we send none.
@@ -81,6 +84,7 @@ impl Session {
             https_compatible: false,
             incoming: Incoming::default(),
             room: Vec::new(),
+            untold: Cell::new(None),
             transport_ended: false,
             ended_before_handshake: false,
             receiving_closed: false,
@@ -97,7 +101,7 @@ impl Session {
     pub(super) fn check_open(&self) -> io::Result<()> {
         match self.state {
             State::Open => Ok(()),
-            State::Broken => Err(BrokenResourceError::of_stream()),
+            State::Broken => Err(self.untold.take().map_or_else(BrokenResourceError::of_stream, io::Error::from)),
             State::Closed => Err(io::Error::other(ClosedResourceError)),
         }
     }
@@ -156,6 +160,11 @@ impl Session {
     pub(super) fn close_receiving(&mut self) {
         self.receiving_closed = true;
     }
+    /// An operation that was to tell of this was given up.
+    pub(super) fn keep_untold(&self, error: TlsError) {
+        self.untold.set(Some(error));
+    }
+
 
     // ------------------------------------------------------------------ the handshake
 
