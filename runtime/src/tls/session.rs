@@ -58,8 +58,12 @@ pub(super) struct Session {
     in_flight: bool,
     /// Sending was begun and has not succeeded yet: the transport may hold some of it back, as TLS itself does.
     interrupted: bool,
-    /// The user has said that nothing more will come.
-    eof_sent: bool,
+    /// The user will send nothing more.
+    sending_closed: bool,
+    /// rustls was told to say so (with a `close_notify`), which is possible once.
+    end_said: bool,
+    /// That has been sent.
+    end_sent: bool,
     /// The transport can't send any more, or nobody knows how much of a record it has sent.
     sending_broken: bool,
 }
@@ -80,18 +84,20 @@ impl Session {
         Self {
             connection: Box::new(connection),
             state: State::Open,
+            untold: Cell::new(None),
             handshaken: false,
             https_compatible: false,
             incoming: Incoming::default(),
             room: Vec::new(),
-            untold: Cell::new(None),
             transport_ended: false,
             ended_before_handshake: false,
             receiving_closed: false,
             outgoing: Vec::new(),
             in_flight: false,
             interrupted: false,
-            eof_sent: false,
+            sending_closed: false,
+            end_said: false,
+            end_sent: false,
             sending_broken: false,
         }
     }
@@ -107,9 +113,14 @@ impl Session {
     }
 
     pub(super) fn check_sending(&self) -> io::Result<()> {
-        if self.eof_sent {
+        if self.sending_closed {
             return Err(io::Error::other(ClosedResourceError));
         }
+        self.check_transport_sends()
+    }
+
+    /// As `check_sending`, for what is sent though the user sends nothing more.
+    pub(super) fn check_transport_sends(&self) -> io::Result<()> {
         self.check_open()?;
         if self.sending_broken { Err(BrokenResourceError::of_stream()) } else { Ok(()) }
     }
@@ -133,12 +144,25 @@ impl Session {
         self.handshaken
     }
 
-    pub(super) fn has_sent_eof(&self) -> bool {
-        self.eof_sent
+    pub(super) fn is_sending_closed(&self) -> bool {
+        self.sending_closed
+    }
+
+    pub(super) fn has_said_end(&self) -> bool {
+        self.end_said
+    }
+
+    pub(super) fn has_sent_end(&self) -> bool {
+        self.end_sent
     }
 
     pub(super) fn is_sending_broken(&self) -> bool {
         self.sending_broken
+    }
+
+    /// An operation that was to tell of this was given up.
+    pub(super) fn keep_untold(&self, error: TlsError) {
+        self.untold.set(Some(error));
     }
 
     pub(super) fn break_all(&mut self) {
@@ -160,11 +184,6 @@ impl Session {
     pub(super) fn close_receiving(&mut self) {
         self.receiving_closed = true;
     }
-    /// An operation that was to tell of this was given up.
-    pub(super) fn keep_untold(&self, error: TlsError) {
-        self.untold.set(Some(error));
-    }
-
 
     // ------------------------------------------------------------------ the handshake
 
@@ -242,7 +261,7 @@ impl Session {
         let Some(mut piece) = self.incoming.piece() else { return Ok(false) };
         while !piece.is_empty() {
             let fed = match self.connection.read_tls(&mut piece) {
-                Ok(1..) => process_fed(&mut self.connection, self.eof_sent),
+                Ok(1..) => process_fed(&mut self.connection, self.end_said),
                 // It has room for a whole record, and looks at each before it is given another.
                 other => Err(rustls::Error::General(format!("no room for a record: {other:?}"))),
             };
@@ -306,14 +325,19 @@ impl Session {
 
     /// Says that nothing more will come. Once: rustls says it only the first time.
     pub(super) fn send_close_notify(&mut self) {
-        self.eof_sent = true;
+        (self.sending_closed, self.end_said) = (true, true);
         self.connection.send_close_notify();
         self.collect();
     }
 
     /// The user does not want to send any more.
     pub(super) fn close_sending(&mut self) {
-        self.eof_sent = true;
+        self.sending_closed = true;
+    }
+
+    /// All that there was to send has been sent, and with it the end.
+    pub(super) fn end_is_sent(&mut self) {
+        self.end_sent = true;
     }
 
     /// Asks for new keys.
@@ -389,8 +413,8 @@ impl Session {
 }
 
 /// Has rustls look at what it was given.
-fn process_fed(connection: &mut Connection, eof_sent: bool) -> Result<(), rustls::Error> {
-    if !eof_sent {
+fn process_fed(connection: &mut Connection, end_said: bool) -> Result<(), rustls::Error> {
+    if !end_said {
         return connection.process_new_packets().map(drop);
     }
     // With debug assertions, rustls 0.23 takes it for a bug of its own when it has an alert to send after the end was
