@@ -149,7 +149,11 @@ pub trait SendStream: AsyncResource {
         progress.lose();
         self.send_all(data).await?;
         // What was not known before this call still is not.
-        if was_known { progress.find(data.len()) } else { progress.add(data.len()) }
+        if was_known {
+            progress.find(data.len())
+        } else {
+            progress.add(data.len())
+        }
         Ok(())
     }
 
