@@ -100,6 +100,7 @@ impl TcpStream {
 
     /// Connects to one address. A cancel point, and a schedule point if it has to wait.
     pub(crate) async fn connect_to(address: SocketAddr, options: Option<&SocketOptions>) -> io::Result<Self> {
+        options.map_or(Ok(()), SocketOptions::check)?;
         if let Some(network) = NETWORK.try_get() {
             return network.connect(address).await.map(Self::of_network);
         }
