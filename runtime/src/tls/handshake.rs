@@ -6,10 +6,19 @@ use std::io;
 use super::session::Session;
 use super::wire::{Wire, fail, fill, flush};
 
+/// What becomes of the last that a side has to send.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Last {
+    Sent,
+    /// It goes with the caller's data, which saves a packet; the caller also
+    /// [finishes](Session::finish_handshake) the handshake.
+    Left,
+}
+
 /// Does the handshake, unless that is done. The caller sees to it that nobody else does so at the same time.
 ///
 /// It can be dropped anywhere, and gone on with by another call.
-pub(super) async fn handshake(session: &RefCell<Session>, wire: &mut impl Wire) -> io::Result<()> {
+pub(super) async fn handshake(session: &RefCell<Session>, wire: &mut impl Wire, last: Last) -> io::Result<()> {
     // Somebody else may have done it, or failed.
     session.borrow().check_open()?;
     while !session.borrow().is_handshaken() {
@@ -18,6 +27,9 @@ pub(super) async fn handshake(session: &RefCell<Session>, wire: &mut impl Wire) 
             Ok(done) => done,
             Err(error) => return Err(fail(session, wire, error).await),
         };
+        if done && last == Last::Left {
+            return Ok(());
+        }
         let result = go_on(session, wire, done).await;
         if result.is_err() {
             session.borrow_mut().break_all();

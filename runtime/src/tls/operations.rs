@@ -27,9 +27,11 @@ pub(super) async fn send_all(
     progress: &mut SendProgress,
 ) -> io::Result<()> {
     session.borrow().check_sending()?;
-    wire.ensure_handshake(session).await?;
     if data.is_empty() {
+        wire.ensure_handshake(session).await?;
         free_checkpoint().await;
+    } else {
+        wire.prepare_to_send(session).await?;
     }
     checkpoint_if_cancelled().await;
     let mut sender = wire.sender().await;
@@ -45,9 +47,21 @@ pub(super) async fn send_all(
         let count = session.borrow_mut().encrypt(rest)?;
         progress.add(count);
         rest = &rest[count..];
-        flush(session, &mut *sender).await?;
+        let result = flush(session, &mut *sender).await;
+        finish_handshake(session, &result);
+        result?;
     }
     Ok(())
+}
+
+/// The last of the handshake has gone with the first data, if it was left to that.
+fn finish_handshake(session: &RefCell<Session>, sent: &io::Result<()>) {
+    let mut session = session.borrow_mut();
+    match sent {
+        _ if session.is_handshaken() => {}
+        Ok(()) => session.finish_handshake(),
+        Err(_) => session.break_all(),
+    }
 }
 
 pub(super) async fn wait_send_all_might_not_block(session: &RefCell<Session>, wire: &mut impl Wire) -> io::Result<()> {

@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use super::error::TlsError;
-use super::handshake::handshake;
+use super::handshake::{Last, handshake};
 use super::session::Session;
 use crate::kernel::checkpoint::checkpoint;
 use crate::stream::{ByteStream, ReceiveStream, SendProgress, SendStream, SplitStream};
@@ -34,6 +34,11 @@ pub(super) trait Wire {
 
     /// Does the handshake, unless that is done, or waits until somebody else has done it.
     async fn ensure_handshake(&mut self, session: &RefCell<Session>) -> io::Result<()>;
+
+    /// The same for who has data to send, and may be [left](Last::Left) the last of it.
+    async fn prepare_to_send(&mut self, session: &RefCell<Session>) -> io::Result<()> {
+        self.ensure_handshake(session).await
+    }
 }
 
 /// A transport that nobody else can use.
@@ -64,7 +69,14 @@ impl<T: ByteStream> Wire for &mut T {
             return Ok(());
         }
         // Boxed, since every operation would have to have room for it otherwise.
-        Box::pin(handshake(session, self)).await
+        Box::pin(handshake(session, self, Last::Sent)).await
+    }
+
+    async fn prepare_to_send(&mut self, session: &RefCell<Session>) -> io::Result<()> {
+        if session.borrow().is_handshaken() {
+            return Ok(());
+        }
+        Box::pin(handshake(session, self, Last::Left)).await
     }
 }
 
@@ -111,7 +123,7 @@ impl<'a, T: SplitStream> Wire for &Halves<'a, T> {
         }
         let halves = *self;
         let _turn = halves.handshake.lock().await;
-        Box::pin(handshake(session, self)).await
+        Box::pin(handshake(session, self, Last::Sent)).await
     }
 }
 

@@ -123,6 +123,29 @@ async fn whatever_is_given_up_can_be_gone_on_with() {
     }
 }
 
+/// The last of a handshake may have been left to data, with which it was given up.
+#[trio::test(autojump, schedules = 5)]
+async fn receiving_goes_on_with_the_handshake_that_sending_has_given_up() {
+    for version in VERSIONS {
+        for polls in 1..=12 {
+            let (mut client, mut server) = narrow_pair(version);
+            let mut progress = SendProgress::new();
+            let ask = async {
+                let _ = poll_times(polls, client.send_counted(b"question", &mut progress)).await;
+                let answer = receive_exactly(&mut client, 6).await.unwrap();
+                client.send_all(&b"question"[progress.sent()..]).await.unwrap();
+                answer
+            };
+            let give = async {
+                server.send_all(b"answer").await.unwrap();
+                receive_exactly(&mut server, 8).await.unwrap()
+            };
+            let exchanged = trio::fail_after(secs(60), both(ask, give)).await;
+            assert_eq!(exchanged.expect("it hangs"), (b"answer".to_vec(), b"question".to_vec()));
+        }
+    }
+}
+
 #[trio::test(autojump, schedules = 3)]
 async fn what_is_given_up_over_tls_over_tls_can_be_gone_on_with() {
     for polls in 1..=20 {

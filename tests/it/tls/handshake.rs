@@ -1,9 +1,11 @@
 //! The handshake, and what is known after it.
 
+use std::cell::Cell;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 
-use trio::testing::assert_checkpoints;
+use trio::testing::{AsyncHook, assert_checkpoints, memory_stream_pump};
 use trio::tls::{NeedHandshakeError, TlsError, TlsStream, rustls};
 use trio::{BrokenResourceError, SplitStream};
 
@@ -220,6 +222,24 @@ async fn a_servers_tickets_wait_for_its_first_data() {
     assert!(waiting(&to_client).contains("unreceived: 0"), "{to_client:?}");
     server.send_all(b"y").await.unwrap();
     assert_eq!(receive_exactly(&mut client, 1).await.unwrap(), b"y");
+}
+
+#[trio::test(autojump)]
+async fn the_last_of_the_handshake_goes_with_the_first_data() {
+    for (version, expected) in [(Tls13, 2), (Tls12, 3)] {
+        let transports = trio::testing::memory_stream_pair();
+        let sends = Rc::new(Cell::new(0));
+        let (count, to) = (Rc::clone(&sends), transports.1.receive_stream.clone());
+        transports.0.send_stream.set_send_all_hook(Some(AsyncHook::new(move |from| {
+            count.set(count.get() + 1);
+            std::future::ready(memory_stream_pump(&from, &to, None).map(drop))
+        })));
+        let (mut client, mut server) = over(transports, version);
+        let (received, sent) = both(receive_exactly(&mut server, 1), client.send_all(b"x")).await;
+        sent.unwrap();
+        client.do_handshake().await.unwrap();
+        assert_eq!((received.unwrap(), sends.get()), (b"x".to_vec(), expected), "{version:?}");
+    }
 }
 
 #[trio::test(autojump, schedules = 50)]
