@@ -30,8 +30,8 @@ use crate::kernel::waker::StoredWaker;
 ///
 /// A child that waits is a task of the nursery already: it keeps the nursery open, counts as a child, and shows in the task
 /// tree. It waits as in a checkpoint: if it is cancelled then, through its [`TaskHandle`] or with the nursery, it ends without
-/// having begun. (A child for which there is room at once runs to its first checkpoint, cancelled or not, as every child
-/// does.) A child's failure cancels the nursery as ever, and with it those that wait.
+/// having begun; so does one that [`start_soon_when_free`](Self::start_soon_when_free) or [`start`](Self::start) had to wait
+/// for. (A child for which there is room at once runs to its first checkpoint, cancelled or not, as every child does.) A child's failure cancels the nursery as ever, and with it those that wait.
 ///
 /// There is no `start_daemon` here: a daemon that never ends would keep its place from those that the nursery waits for.
 ///
@@ -398,8 +398,12 @@ impl Turn {
             }
             (run.current_id(), cancelled)
         });
+        // Made before the place is looked at: it may be foreign, and so may end another child, whose turn is this one's then.
         let waker = StoredWaker::new(context.waker());
-        let old = self.turns.queue.borrow_mut().insert(self.number, Waiter { node, waker });
+        let old = match self.turns.queue.borrow_mut().get_mut(&self.number) {
+            Some(waiter) => std::mem::replace(waiter, Waiter { node, waker }),
+            None => return Poll::Ready(()),
+        };
         if !cancelled {
             // It may have been passed over, for a cancellation that was taken back since.
             self.turns.pass_on();

@@ -3,10 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::process::Command;
+use std::rc::Rc;
 use std::time::Duration;
 
+use trio::lowlevel::{Task, add_instrument};
 use trio::testing::{Exploration, Explored, MockClock, Schedule};
-use trio::{Lock, ParkingLot};
+use trio::{Instrument, Lock, ParkingLot};
 
 use crate::support::{secs, yields};
 
@@ -119,6 +121,37 @@ fn the_order_of_equal_deadlines_is_no_promise() {
         assert_eq!(*order.borrow(), ["first", "second"], "in another order");
     };
     is_found(test, "in another order");
+}
+
+/// In the order in which the deadlines came, whatever order of steps follows from that.
+#[test]
+fn which_of_two_equal_deadlines_comes_first_is_a_choice() {
+    #[derive(Clone, Default)]
+    struct Woken(Rc<RefCell<Vec<String>>>);
+    impl Instrument for Woken {
+        fn task_scheduled(&self, task: &Task) {
+            self.0.borrow_mut().push(task.name().to_owned());
+        }
+    }
+    let first_woken = |exploration: Exploration| {
+        let seen = RefCell::new(BTreeSet::new());
+        let explored = exploration.run(async |_| {
+            let woken = Woken::default();
+            trio::nursery! { |n|
+                for name in ["one", "other"] {
+                    n.named(name).start_soon(async { assert!(trio::move_on_after(secs(1), trio::sleep_forever()).await.is_none()) });
+                }
+                trio::testing::wait_all_tasks_blocked(Duration::ZERO).await;
+                add_instrument(woken.clone());
+            }
+            seen.borrow_mut().insert(woken.0.borrow()[0].clone());
+        });
+        assert!(explored.failed_under().is_none());
+        seen.into_inner().into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(first_woken(Exploration::only(Schedule::FIFO)), ["one"]);
+    assert_eq!(first_woken(Exploration::random(50)), ["one", "other"]);
+    assert_eq!(first_woken(Exploration::systematic(500)), ["one", "other"]);
 }
 
 // ---------------------------------------------------------------- what a search covers

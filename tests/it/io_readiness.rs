@@ -518,3 +518,32 @@ async fn waiting_beside_a_socket_takes_nothing_from_it() {
         assert_eq!(trio::fail_after(secs(30), server.receive_some(&mut buffer)).await.unwrap().unwrap(), 5);
     }
 }
+
+/// A duplicate keeps a closed socket open, and the system goes on telling of it, under a mark that belongs to another
+/// descriptor by then.
+#[trio::test]
+async fn what_comes_for_a_closed_socket_concerns_nobody_else() {
+    let (mut listener, mut client) = {
+        let listener = trio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = trio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (listener, client)
+    };
+    let (mut server, _) = listener.accept().await.unwrap();
+    let duplicate = server.as_fd().try_clone_to_owned().unwrap();
+    server.aclose().await.unwrap();
+    let (waiting, mut other) = pair();
+    let woken = Cell::new(false);
+    trio::nursery! { |n|
+        n.start_soon(async {
+            wait_readable(&waiting).await.unwrap();
+            woken.set(true);
+        });
+        settle().await;
+        client.send_all(b"for the duplicate").await.unwrap();
+        trio::sleep(std::time::Duration::from_millis(50)).await;
+        assert!(!woken.get(), "it was told of somebody else's data");
+        other.write_all(b"x").unwrap();
+    }
+    assert!(woken.get());
+    drop(duplicate);
+}

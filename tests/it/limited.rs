@@ -362,14 +362,15 @@ fn a_nursery_that_is_dropped_drops_all_that_wait() {
 #[test]
 fn a_forgotten_nursery_passes_no_turn_on_to_what_is_gone() {
     trio::run(async {
-        let data = RefCell::new(vec![0; 100]);
+        let (data, begun) = (RefCell::new(vec![0; 100]), Rc::new(Cell::new(0)));
         let event = Rc::new(Event::new());
         let mut nursery = Box::pin(open_nursery(async |n| {
             let pool = n.limited(1);
             let data = &data;
             for _ in 0..3 {
-                let event = Rc::clone(&event);
+                let (event, begun) = (Rc::clone(&event), Rc::clone(&begun));
                 pool.start_soon(async move {
+                    begun.set(begun.get() + 1);
                     event.wait().await;
                     data.borrow_mut()[0] += 1;
                 });
@@ -385,6 +386,7 @@ fn a_forgotten_nursery_passes_no_turn_on_to_what_is_gone() {
         for _ in 0..10 {
             trio::checkpoint().await;
         }
+        assert_eq!(begun.get(), 1, "nothing has begun since, in a frame that is no more");
     });
 }
 

@@ -8,6 +8,7 @@ mod checkpoint;
 mod clock;
 mod completion;
 mod ctrl_c;
+mod ctrl_c_of_several;
 mod daemons;
 mod deadline;
 mod defer;

@@ -345,3 +345,59 @@ async fn a_call_that_is_not_needed_may_use_the_token_when_it_is_dropped() {
     settle().await;
     assert_eq!(record.taken(), [1]);
 }
+
+#[test]
+fn a_comparison_of_keys_that_panics_leaves_nothing_locked() {
+    struct Never;
+    impl PartialEq for Never {
+        fn eq(&self, _other: &Self) -> bool {
+            std::panic::panic_any("these can't be compared")
+        }
+    }
+    impl Eq for Never {}
+    impl std::hash::Hash for Never {
+        fn hash<H: std::hash::Hasher>(&self, _state: &mut H) {}
+    }
+    let (sender, ended) = std::sync::mpsc::channel();
+    // On a thread of its own: if something stayed locked, it would wait for ever.
+    thread::spawn(move || {
+        trio::run(async {
+            let token = current_token();
+            token.run_sync_soon_idempotent(Never, || ()).unwrap();
+            let guard = Guard(Some(token.clone()));
+            let panic = panic_text(AssertUnwindSafe(|| {
+                let _refused = token.run_sync_soon_idempotent(Never, move || drop(guard));
+            }));
+            assert_eq!(panic, "these can't be compared");
+            settle().await;
+        });
+        sender.send(()).unwrap();
+    });
+    assert!(ended.recv_timeout(Duration::from_secs(60)).is_ok());
+}
+
+/// Calls that do nothing still say that something goes on.
+#[test]
+fn calls_that_come_to_nothing_are_no_idleness() {
+    const CUSHION: Duration = Duration::from_secs(1);
+    let last = Arc::new(Mutex::new(None));
+    let ended = trio::run(async {
+        let (token, said) = (current_token(), Arc::clone(&last));
+        let caller = thread::spawn(move || {
+            for _ in 0..5 {
+                thread::sleep(CUSHION / 10);
+                *said.lock().unwrap() = Some(std::time::Instant::now());
+                if token.run_sync_soon(|| ()).is_err() {
+                    return;
+                }
+            }
+        });
+        trio::testing::wait_all_tasks_blocked(CUSHION).await;
+        let ended = std::time::Instant::now();
+        (ended, caller)
+    });
+    let (ended, caller) = ended;
+    let last = last.lock().unwrap().expect("the thread has called");
+    assert!(ended - last >= CUSHION || last > ended, "{:?}", ended - last);
+    caller.join().unwrap();
+}

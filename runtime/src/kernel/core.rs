@@ -18,6 +18,7 @@ use super::handle::Handled;
 use super::header::{Flag, Kind, NO_PLACE, Node, NodeId};
 use super::reason::{CancelReason, CancelSource};
 use super::run::{Panic, Run};
+use super::tree::{Effects, Tree};
 
 /// A child as its nursery keeps it, its lifetime erased.
 type AnyChild<E> = Rc<dyn Child<E>>;
@@ -91,7 +92,20 @@ pub(crate) struct Birth<'scope, E> {
     pub(crate) child: Rc<dyn Child<E> + 'scope>,
     pub(crate) name: Cow<'static, str>,
     pub(crate) location: &'static Location<'static>,
-    pub(crate) daemon: bool,
+    pub(crate) role: Role,
+}
+
+/// What a child is to its nursery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Keeps it open.
+    Child,
+    /// Is cancelled when only daemons are left.
+    Daemon,
+    /// As a daemon, but shielded from what cancels the nursery.
+    Service,
+    /// Has its turn when everything else has ended, and is a child from then on; shielded.
+    Deferred,
 }
 
 impl<E> Core<E> {
@@ -125,13 +139,8 @@ impl<E> Core<E> {
     where
         E: 'scope,
     {
-        let Birth { child, name, location, daemon } = birth;
-        // SAFETY: only the lifetime changes. The children of this core are polled only by the driver, and their futures are
-        // dropped by `drop_everything` at the latest, which the driver's destructor calls; both happen before `'scope`
-        // ends, since the driver borrows the nursery, which `'scope` is a borrow of. `drop_everything` leaves no child
-        // behind even if destructors panic, and the driver exists before the body can start the first one. If the driver
-        // is forgotten, the children are never touched again.
-        let child: AnyChild<E> = unsafe { std::mem::transmute::<Rc<dyn Child<E> + 'scope>, AnyChild<E>>(child) };
+        let Birth { child, name, location, role } = birth;
+        let child = Self::erase(child);
         let open = context::try_with(|run| run.tree.get(self.id).is_some()) == Some(true) && !self.closed.get();
         if !open {
             // A handle shares the cell: it finds a task that has ended.
@@ -141,34 +150,73 @@ impl<E> Core<E> {
         }
         let place = self.children.borrow_mut().insert(child);
         match name {
-            Cow::Borrowed(name) => self.admit(place, name, location, daemon),
+            Cow::Borrowed(name) => self.admit(place, name, location, role),
             Cow::Owned(name) => {
-                let task = self.admit(place, "", location, daemon)?;
+                let task = self.admit(place, "", location, role)?;
                 context::with(|run| run.tree.get(task).map(|task| task.rename(name)));
                 Some(task)
             }
         }
     }
 
-    /// Gives a child that has its place already a node, and makes it ready.
+    /// Forgets how long a child's borrows last.
+    #[inline(always)]
+    fn erase<'scope>(child: Rc<dyn Child<E> + 'scope>) -> AnyChild<E>
+    where
+        E: 'scope,
+    {
+        // SAFETY: only the lifetime changes. The children of this core are polled only by the driver, and their futures are
+        // dropped by `drop_everything` at the latest, which the driver's destructor calls; both happen before `'scope`
+        // ends, since the driver borrows the nursery, which `'scope` is a borrow of. `drop_everything` leaves no child
+        // behind even if destructors panic, and the driver exists before the body can start the first one. If the driver
+        // is forgotten, the children are never touched again.
+        unsafe { std::mem::transmute::<Rc<dyn Child<E> + 'scope>, AnyChild<E>>(child) }
+    }
+
+    /// Gives a child that has its place already a node, and makes it ready unless it is deferred.
     fn admit(
         &self,
         place: u32,
         name: &'static str,
         location: &'static Location<'static>,
-        daemon: bool,
+        role: Role,
     ) -> Option<NodeId> {
-        self.count(daemon, 1);
+        self.count(role != Role::Child, 1);
         context::with(|run| {
             let nursery = run.tree.get(self.id)?;
             run.change(|tree, effects| {
-                let task = tree.insert_task(nursery, name, location, effects);
+                let task = match role {
+                    Role::Child | Role::Daemon => tree.insert_task(nursery, name, location, effects),
+                    Role::Service | Role::Deferred => {
+                        self.insert_shielded(tree, effects, nursery, name, location, role)
+                    }
+                };
                 task.place.set(place);
-                task.set(Flag::DAEMON, daemon);
+                task.set(Flag::DAEMON, role != Role::Child);
                 run.inherit_at_spawn(task);
                 Some(tree.id(task))
             })
         })
+    }
+
+    #[cold]
+    fn insert_shielded(
+        &self,
+        tree: &Tree,
+        effects: &mut Effects,
+        nursery: Node,
+        name: &'static str,
+        location: &'static Location<'static>,
+        role: Role,
+    ) -> Node {
+        let task = tree.insert_shielded_task(nursery, name, location, effects);
+        if role == Role::Deferred {
+            self.deferred.set(self.deferred.get() + 1);
+            task.set(Flag::DEFERRED, true);
+        } else {
+            tree.wake(tree.word(task), effects);
+        }
+        task
     }
 
     /// Takes over a child that `start` has moved under this nursery in the tree.
@@ -176,8 +224,7 @@ impl<E> Core<E> {
     where
         E: 'scope,
     {
-        // SAFETY: as in `add`.
-        let child: AnyChild<E> = unsafe { std::mem::transmute::<Rc<dyn Child<E> + 'scope>, AnyChild<E>>(child) };
+        let child = Self::erase(child);
         self.count(false, 1);
         let place = self.children.borrow_mut().insert(child);
         run.change(|tree, effects| {
@@ -185,40 +232,6 @@ impl<E> Core<E> {
             task.place.set(place);
             // It may have been woken before it had a place here.
             tree.wake(tree.word(task), effects);
-        });
-    }
-
-    /// Adds a shielded child that does not keep the nursery open. If it is `deferred`, its turn comes when everything else
-    /// in the nursery has ended.
-    pub(crate) fn add_shielded<'scope>(&self, birth: Birth<'scope, E>, deferred: bool)
-    where
-        E: 'scope,
-    {
-        let Birth { child, name, location, .. } = birth;
-        // SAFETY: as in `add`.
-        let child: AnyChild<E> = unsafe { std::mem::transmute::<Rc<dyn Child<E> + 'scope>, AnyChild<E>>(child) };
-        context::try_with(|run| {
-            let Some(nursery) = run.tree.get(self.id).filter(|_| !self.closed.get()) else { return };
-            let place = self.children.borrow_mut().insert(child);
-            self.count(true, 1);
-            self.deferred.set(self.deferred.get() + usize::from(deferred));
-            run.change(|tree, effects| {
-                let (name, own) = match name {
-                    Cow::Borrowed(name) => (name, None),
-                    Cow::Owned(name) => ("", Some(name)),
-                };
-                let task = tree.insert_shielded_task(nursery, name, location, effects);
-                if let Some(name) = own {
-                    task.rename(name);
-                }
-                task.place.set(place);
-                task.set(Flag::DAEMON, true);
-                task.set(Flag::DEFERRED, deferred);
-                run.inherit_at_spawn(task);
-                if !deferred {
-                    tree.wake(tree.word(task), effects);
-                }
-            });
         });
     }
 

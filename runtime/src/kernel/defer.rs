@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::child::{Forget, TaskCell, TaskOutput};
 use super::context;
-use super::core::Birth;
+use super::core::{Birth, Role};
 use super::header::Flag;
 use super::nursery::{Named, Nursery};
 use super::scope::move_on_after;
@@ -69,7 +69,9 @@ impl<'scope, E> Nursery<'scope, '_, E> {
     }
 
     /// As [`defer`](Self::defer), but cancels the clean-up when it has run for so long: what it has not done by then is
-    /// not done, and that is no error.
+    /// not done, and that is no error. If it fails or panics before, that is one of the nursery.
+    ///
+    /// Not a checkpoint.
     ///
     /// # Examples
     ///
@@ -105,7 +107,7 @@ impl<'scope, E> Named<'scope, E> {
             turn().await;
             cleanup.await
         });
-        self.core.add_shielded(Birth { child, name: self.name, location: Location::caller(), daemon: true }, true);
+        self.core.add(Birth { child, name: self.name, location: Location::caller(), role: Role::Deferred });
     }
 
     /// See [`Nursery::defer_within`].
@@ -122,7 +124,7 @@ impl<'scope, E> Named<'scope, E> {
                 None => Ok(()),
             }
         });
-        self.core.add_shielded(Birth { child, name: self.name, location: Location::caller(), daemon: true }, true);
+        self.core.add(Birth { child, name: self.name, location: Location::caller(), role: Role::Deferred });
     }
 }
 

@@ -13,6 +13,8 @@ use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, ThreadId};
 
 use super::builder::Builder;
@@ -43,8 +45,24 @@ impl Drop for Guests {
     }
 }
 
+/// The guest with this number; one that its host has lost is abandoned instead.
 fn find(number: u64) -> Option<Rc<Guest>> {
-    GUESTS.try_with(|guests| guests.borrow().all.get(&number).cloned()).ok().flatten()
+    let guest = GUESTS.try_with(|guests| guests.borrow().all.get(&number).cloned()).ok().flatten()?;
+    if guest.fate.lost.load(Ordering::SeqCst) && guest.state.get() != State::Busy {
+        guest.abandon();
+        return None;
+    }
+    Some(guest)
+}
+
+/// What threads know of a guest.
+struct Fate {
+    number: u64,
+    /// The host's thread.
+    home: ThreadId,
+    /// A callback was dropped on another thread, so nobody will call the next tick.
+    lost: AtomicBool,
+    over: AtomicBool,
 }
 
 fn forget(number: u64) -> Option<Rc<Guest>> {
@@ -85,15 +103,18 @@ impl<T> std::error::Error for GuestError<T> {}
 ///
 /// The tasks run on this thread, in calls that the host's loop makes when it is asked to; the waiting for I/O and
 /// deadlines is done on a thread of the guest's own. All else is as in any run: nurseries, cancellation, threads, signals. What the
-/// guest's tasks compute keeps the host's loop from its work, as anything does that runs there; after some sixty steps the host has its turn.
+/// guest's tasks compute keeps the host's loop from its work, as anything does that runs there; the host has its turn when all
+/// tasks that were ready have taken a step, and some sixty steps have been taken.
 ///
 /// When `main` and all system tasks have ended, `done` is called, once, by the host's loop, outside of the run.
 /// This function returns before any task has taken a step; the [`GuestRun`] that it gives lets the host act on the run.
 /// Dropping it has no effect.
 ///
 /// **The host must go on** until `done` has been called. If it drops a callback without calling it, or its thread ends, the guest is
-/// [abandoned](GuestRun::abandon): the tasks are dropped where they are, `done` is not called, and a message is printed. A host
-/// that merely stops calling leaves the guest standing.
+/// [abandoned](GuestRun::abandon): the tasks are dropped where they are, `done` is not called, and a message is printed. That is
+/// done on the host's thread; where a callback is dropped on another one (by the guest's own, to which the host's queue was closed), it is
+/// done at the next use of the [`GuestRun`], or at the end of the host's thread. A host that merely stops calling leaves the guest
+/// standing, and so does one that calls a callback on another thread, which panics.
 ///
 /// **Between the calls** the thread is in no run, so that it can be host to many guests, and call [`trio::run`](crate::run). What
 /// needs the run ([`CancelHandle::cancel`](crate::CancelHandle::cancel), deadlines, spawning, sleeping) is done inside of
@@ -103,7 +124,8 @@ impl<T> std::error::Error for GuestError<T> {}
 ///
 /// # Panics
 ///
-/// If the system refuses an I/O selector or a thread, or if the clock panics when it is started.
+/// If the system refuses an I/O selector or a thread, or if the clock panics when it is started. A panic of the host's own function
+/// comes out, here and of the callbacks, and the guest is abandoned.
 ///
 /// # Examples
 ///
@@ -172,14 +194,14 @@ impl Builder {
             });
         });
         let number = run.opened.run;
-        let (home, threadsafe) = (thread::current().id(), host.threadsafe.clone());
-        let io = IoThread::start(run.reactor.kick(), move || threadsafe(tick_callback(number, home)));
+        let fate = Arc::new(Fate { number, home: thread::current().id(), lost: false.into(), over: false.into() });
+        let (threadsafe, its_fate) = (host.threadsafe.clone(), Arc::clone(&fate));
+        let io = IoThread::start(run.reactor.kick(), move || threadsafe(tick_callback(&its_fate)));
         let io = io.unwrap_or_else(|error| panic!("there is no thread for the guest run's I/O: {error}"));
         let guest = Rc::new(Guest {
             // Counts as something that can wake the run at any time: so can the host.
             token: run.token(),
-            number,
-            home,
+            fate,
             state: Cell::new(State::Busy),
             waits: Cell::new(None),
             host,
@@ -200,23 +222,28 @@ impl Builder {
 }
 
 /// What the host is given to call.
-fn tick_callback(number: u64, home: ThreadId) -> HostCallback {
+fn tick_callback(fate: &Arc<Fate>) -> HostCallback {
+    let fate = Arc::clone(fate);
     callback(move |called| {
-        let here = thread::current().id() == home;
+        let here = thread::current().id() == fate.home;
         match (called, here) {
             (true, true) => {
-                if let Some(guest) = find(number) {
+                if let Some(guest) = find(fate.number) {
                     guest.tick();
                 }
             }
             (true, false) => panic!("a guest run's callback must be called on the thread that started the guest"),
             (false, true) => {
-                if let Some(guest) = find(number) {
+                if let Some(guest) = find(fate.number) {
                     guest.dropped_by_host();
                 }
             }
-            // It can be dropped on its own thread only: when that ends, at the latest.
-            (false, false) => eprintln!("trio: {ABANDONED}; its tasks are dropped when its thread ends"),
+            (false, false) => {
+                // Its tasks can be dropped on their own thread only.
+                if !fate.over.load(Ordering::SeqCst) && !fate.lost.swap(true, Ordering::SeqCst) {
+                    eprintln!("trio: {ABANDONED}");
+                }
+            }
         }
     })
 }
@@ -243,8 +270,7 @@ enum Next {
 }
 
 struct Guest {
-    number: u64,
-    home: ThreadId,
+    fate: Arc<Fate>,
     state: Cell<State>,
     /// What the I/O thread waits for.
     waits: Cell<Option<Pause>>,
@@ -263,7 +289,7 @@ impl Guest {
     /// Has the host call the next tick.
     fn call_soon(self: &Rc<Self>) {
         self.state.set(State::Called);
-        let asked = catch_unwind(AssertUnwindSafe(|| self.host.run_here(tick_callback(self.number, self.home))));
+        let asked = catch_unwind(AssertUnwindSafe(|| self.host.run_here(tick_callback(&self.fate))));
         if let Err(panic) = asked {
             // The callback may have gone with it, or is lost.
             self.abandoned();
@@ -297,8 +323,8 @@ impl Guest {
             let waited = self.io.borrow().as_ref().and_then(IoThread::waited).expect("the wait has ended");
             let result = waited.result.unwrap_or_else(|panic| resume_unwind(panic));
             result.unwrap_or_else(|error| panic!("trio's I/O selector failed: {error}"));
-            let events = run.end_wait(pause, waited.selector);
-            if run.has_paused(pause, events) {
+            let look = run.end_wait(pause, waited.selector);
+            if run.has_paused(pause, look) {
                 return self.wait(Pause::ENDLESS);
             }
         }
@@ -312,8 +338,8 @@ impl Guest {
             Ok(Passes::Idle) => match run.plan() {
                 None => Next::Soon,
                 Some(pause) if pause.timeout.is_some_and(|timeout| timeout.is_zero()) => {
-                    let events = run.glance();
-                    if run.has_paused(pause, events) { self.wait(Pause::ENDLESS) } else { Next::Soon }
+                    let look = run.glance();
+                    if run.has_paused(pause, look) { self.wait(Pause::ENDLESS) } else { Next::Soon }
                 }
                 Some(pause) => self.wait(pause),
             },
@@ -349,7 +375,8 @@ impl Guest {
     /// Drops all tasks, and what belongs to them; gives a panic of theirs.
     fn take_down(self: &Rc<Self>, wind_up: impl FnOnce(&Run)) -> Option<Panic> {
         self.state.set(State::Over);
-        drop(forget(self.number));
+        self.fate.over.store(true, Ordering::SeqCst);
+        drop(forget(self.fate.number));
         let io = self.io.take();
         drop(io);
         let _entered = context::enter_nested(&self.run);

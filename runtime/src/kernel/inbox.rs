@@ -166,13 +166,12 @@ impl Inbox {
         if state.run != run {
             return Err(call);
         }
-        let known = state.idempotent.push(key, call);
-        if known.is_none() {
+        // Asked before the key and the call are given away: they are foreign, and are dropped when nothing is locked, also if
+        // the comparison panics.
+        if !state.idempotent.knows(&key) {
+            state.idempotent.push(key, call);
             self.announce(&mut state);
         }
-        // What is not queued is foreign: it is dropped when nothing is locked.
-        drop(state);
-        drop(known);
         Ok(())
     }
 

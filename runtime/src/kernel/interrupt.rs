@@ -20,19 +20,20 @@ const LISTENERS: usize = 64;
 /// A pair of connected sockets between the signal handler and a run.
 struct Line {
     listening: AtomicBool,
+    /// Its run has been told of a SIGINT.
+    told: AtomicBool,
     sockets: OnceLock<(UnixStream, UnixStream)>,
 }
 
 static LINES: [Line; LISTENERS] =
-    [const { Line { listening: AtomicBool::new(false), sockets: OnceLock::new() } }; LISTENERS];
-/// A SIGINT has come, and the runs that listened then have not all ended.
-static PENDING: AtomicBool = AtomicBool::new(false);
+    [const { Line { listening: AtomicBool::new(false), told: AtomicBool::new(false), sockets: OnceLock::new() } };
+        LISTENERS];
 
 /// What became of a SIGINT.
 pub(super) enum Told {
     /// The runs that listen cancel their main tasks.
     Heard,
-    /// They do so already, because of an earlier one.
+    /// One of them does so already, because of an earlier one.
     Again,
     /// No run listens.
     Nobody,
@@ -44,12 +45,16 @@ pub(super) fn tell() -> Told {
     if listening().next().is_none() {
         return Told::Nobody;
     }
-    if PENDING.swap(true, Ordering::SeqCst) {
+    if listening().any(|line| line.told.load(Ordering::SeqCst)) {
         return Told::Again;
     }
     let mut heard = false;
-    for (writer, _) in listening().filter_map(|line| line.sockets.get()) {
-        heard |= (&mut &*writer).write(&[0]).is_ok();
+    for line in listening() {
+        // Another signal may be at it on another thread: then that one counts as the first.
+        if line.told.swap(true, Ordering::SeqCst) {
+            return Told::Again;
+        }
+        heard |= line.sockets.get().is_some_and(|(writer, _)| (&mut &*writer).write(&[0]).is_ok());
     }
     if heard { Told::Heard } else { Told::Again }
 }
@@ -60,9 +65,7 @@ struct Claim(&'static Line);
 impl Drop for Claim {
     fn drop(&mut self) {
         self.0.listening.store(false, Ordering::SeqCst);
-        if LINES.iter().all(|line| !line.listening.load(Ordering::SeqCst)) {
-            PENDING.store(false, Ordering::SeqCst);
-        }
+        self.0.told.store(false, Ordering::SeqCst);
     }
 }
 

@@ -79,7 +79,8 @@ impl CancelLink {
     }
 
     /// Cancels every linked scope, those that have not been entered yet included, and every scope that is linked later.
-    /// The oldest link comes first. Calling it again changes nothing.
+    /// The oldest link comes first. Calling it again changes nothing. It takes effect in the run that it is called in: a
+    /// guest's host calls it inside of [`enter`](crate::lowlevel::GuestRun::enter), as [`CancelHandle::cancel`].
     ///
     /// Not a checkpoint.
     #[track_caller]
@@ -97,12 +98,11 @@ impl CancelLink {
         let reason = reason.in_current_task();
         let scopes: Vec<_> = {
             let mut members = self.link.0.borrow_mut();
-            if members.cancelled.is_some() {
-                return;
-            }
-            members.cancelled = Some(reason.clone());
+            // Outside of their run the scopes hear of nothing, and have to be told again, but the first cause stays.
+            members.cancelled.get_or_insert(reason);
             members.scopes.values().filter_map(Weak::upgrade).collect()
         };
+        let Some(reason) = self.reason() else { return };
         for scope in scopes {
             // A cancellation may run foreign code, by which others of the scopes have ended meanwhile.
             if !matches!(*scope.state.borrow(), State::Exited(_)) {

@@ -8,7 +8,7 @@ use std::panic::Location;
 
 use super::checkpoint::schedule_point;
 use super::child::{Forget, Keep, KeepValue, TaskCell, TaskOutput};
-use super::core::{Birth, Core};
+use super::core::{Birth, Core, Role};
 use super::driver::{Catch, Driver, Verdict};
 use super::group::ErrorGroup;
 use super::handle::{CancelHandle, Handled};
@@ -301,7 +301,7 @@ impl<'scope, E> Named<'scope, E> {
         F: Future + 'scope,
         F::Output: TaskOutput<E>,
     {
-        self.begin(future, false);
+        self.begin(future, Role::Child);
     }
 
     /// See [`Nursery::start_daemon`].
@@ -311,7 +311,7 @@ impl<'scope, E> Named<'scope, E> {
         F: Future + 'scope,
         F::Output: TaskOutput<E>,
     {
-        self.begin(future, true);
+        self.begin(future, Role::Daemon);
     }
 
     /// See [`Nursery::start_service`].
@@ -321,8 +321,7 @@ impl<'scope, E> Named<'scope, E> {
         F: Future + 'scope,
         F::Output: TaskOutput<E>,
     {
-        let child = TaskCell::<F, Infallible, Forget>::new(future);
-        self.core.add_shielded(Birth { child, name: self.name, location: Location::caller(), daemon: true }, false);
+        self.begin(future, Role::Service);
     }
 
     /// As [`start_soon`](Self::start_soon), for a task that was started somewhere else.
@@ -332,17 +331,17 @@ impl<'scope, E> Named<'scope, E> {
         F::Output: TaskOutput<E>,
     {
         let child = TaskCell::<F, Infallible, Forget>::new(future);
-        self.core.add(Birth { child, name: self.name, location, daemon: false });
+        self.core.add(Birth { child, name: self.name, location, role: Role::Child });
     }
 
     #[track_caller]
-    fn begin<F>(self, future: F, daemon: bool)
+    fn begin<F>(self, future: F, role: Role)
     where
         F: Future + 'scope,
         F::Output: TaskOutput<E>,
     {
         let child = TaskCell::<F, Infallible, Forget>::new(future);
-        self.core.add(Birth { child, name: self.name, location: Location::caller(), daemon });
+        self.core.add(Birth { child, name: self.name, location: Location::caller(), role });
     }
 
     /// See [`Nursery::spawn`].
@@ -361,7 +360,7 @@ impl<'scope, E> Named<'scope, E> {
     {
         let child = TaskCell::<F, F::Output, Keep>::new(future);
         let task = std::rc::Rc::clone(&child);
-        let id = self.core.add(Birth { child, name: self.name, location, daemon: false });
+        let id = self.core.add(Birth { child, name: self.name, location, role: Role::Child });
         TaskHandle::new(task, id)
     }
 
@@ -375,7 +374,7 @@ impl<'scope, E> Named<'scope, E> {
     {
         let child = TaskCell::<F, T, KeepValue>::new(future);
         let task = std::rc::Rc::clone(&child);
-        let id = self.core.add(Birth { child, name: self.name, location: Location::caller(), daemon: false });
+        let id = self.core.add(Birth { child, name: self.name, location: Location::caller(), role: Role::Child });
         TaskHandle::new(task, id)
     }
 
@@ -401,7 +400,7 @@ impl<'scope, E> Named<'scope, E> {
     {
         let status = TaskStatus::new(self.core.id);
         let child = TaskCell::<F, Infallible, Forget>::new(task(status.clone_for_start()));
-        let birth = Birth { child, name: self.name, location, daemon: false };
+        let birth = Birth { child, name: self.name, location, role: Role::Child };
         let start = Start::new(self.core, birth, status);
         async move {
             let started = start.await;

@@ -31,8 +31,16 @@ use super::waker::StoredWaker;
 
 /// How many events one system call can bring.
 const EVENTS: usize = 1024;
-/// The token of the kick that other threads give.
+/// The token of the kick that other threads give: no registration's, since none has so high an index.
 const KICK: Token = Token(usize::MAX);
+/// How many bits of a registration's token are its index; the others are of its serial number.
+const INDEX_BITS: u32 = usize::BITS / 8 * 5;
+
+/// What a registration's events are marked with. An index is given out again, and events of the one before can still come:
+/// from a descriptor whose duplicate is open somewhere, or from a wait that has ended and is not yet looked at.
+const fn token(index: usize, serial: u64) -> Token {
+    Token(index | (serial as usize) << INDEX_BITS)
+}
 /// What every descriptor is watched for.
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 /// And what one is watched for that may have urgent data; where the system can't, nothing more.
@@ -118,23 +126,34 @@ pub(crate) struct SourceKey {
     serial: u64,
 }
 
+/// What a look at the outside has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Nothing that concerns anybody, for as long as was to be waited.
+    Quiet,
+    /// Something, or it was cut short.
+    Busy,
+}
+
 /// The part of the reactor that can wait on another thread.
 pub(crate) struct Selector {
     poll: mio::Poll,
     events: Events,
+    /// A signal has ended the wait.
+    interrupted: bool,
 }
 
 impl Selector {
     /// Waits for events for at most `timeout`; a signal ends that, too, without any.
     #[inline]
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        match self.poll.poll(&mut self.events, timeout) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                self.events.clear();
-                Ok(())
-            }
-            result => result,
+        let result = self.poll.poll(&mut self.events, timeout);
+        self.interrupted = matches!(&result, Err(error) if error.kind() == io::ErrorKind::Interrupted);
+        if self.interrupted {
+            self.events.clear();
+            return Ok(());
         }
+        result
     }
 }
 
@@ -159,7 +178,7 @@ impl Reactor {
         let kick = Arc::new(mio::Waker::new(poll.registry(), KICK)?);
         Ok(Self {
             registry: poll.registry().try_clone()?,
-            selector: RefCell::new(Some(Selector { poll, events: Events::with_capacity(EVENTS) })),
+            selector: RefCell::new(Some(Selector { poll, events: Events::with_capacity(EVENTS), interrupted: false })),
             woken: RefCell::default(),
             kick,
             watched: RefCell::default(),
@@ -186,16 +205,16 @@ impl Reactor {
         self.waiters.get() > 0
     }
 
-    /// Waits for events for at most `timeout`, and wakes whom they concern. Gives how many waits have ended.
+    /// Waits for events for at most `timeout`, and wakes whom they concern.
     ///
     /// A wait that `is_cancelled` is not ended: it counts as having left when the cancellation came.
-    pub(crate) fn turn(&self, timeout: Option<Duration>, is_cancelled: impl Fn(NodeId) -> bool) -> usize {
+    pub(crate) fn turn(&self, timeout: Option<Duration>, is_cancelled: impl Fn(NodeId) -> bool) -> Look {
         let mut selector = self.selector.borrow_mut();
         let selector = selector.as_mut().expect("a guest run's wait has ended before its next turn");
         if let Err(error) = selector.wait(timeout) {
             panic!("trio's I/O selector failed: {error}");
         }
-        self.deliver(&selector.events, is_cancelled)
+        self.deliver(selector, is_cancelled)
     }
 
     /// Lets another thread wait.
@@ -204,23 +223,27 @@ impl Reactor {
     }
 
     /// Takes the selector back, with the events that it has brought, as [`turn`](Self::turn) does.
-    pub(crate) fn take_back(&self, selector: Selector, is_cancelled: impl Fn(NodeId) -> bool) -> usize {
-        let count = self.deliver(&selector.events, is_cancelled);
+    pub(crate) fn take_back(&self, selector: Selector, is_cancelled: impl Fn(NodeId) -> bool) -> Look {
+        let look = self.deliver(&selector, is_cancelled);
         self.selector.replace(Some(selector));
-        count
+        look
     }
 
     /// Wakes whom the events concern.
     #[inline]
-    fn deliver(&self, events: &Events, is_cancelled: impl Fn(NodeId) -> bool) -> usize {
+    fn deliver(&self, selector: &Selector, is_cancelled: impl Fn(NodeId) -> bool) -> Look {
         let mut woken = self.woken.take();
+        let mut cut_short = selector.interrupted;
         {
             let mut watched = self.watched.borrow_mut();
-            for event in events.iter().filter(|event| event.token() != KICK) {
-                // A registration that is gone can't have an event in a later call, so an index that is taken again
-                // gets at worst one event too many, which every user must expect anyway.
-                let Some(source) = watched.get_mut(event.token().0) else { continue };
-                if source.detached {
+            for event in &selector.events {
+                if event.token() == KICK {
+                    cut_short = true;
+                    continue;
+                }
+                let index = event.token().0 & ((1 << INDEX_BITS) - 1);
+                let Some(source) = watched.get_mut(index) else { continue };
+                if source.detached || token(index, source.serial) != event.token() {
                     continue;
                 }
                 let failed = event.is_error();
@@ -234,12 +257,12 @@ impl Reactor {
                 }
             }
         }
-        let count = woken.len();
+        let look = if cut_short || !woken.is_empty() { Look::Busy } else { Look::Quiet };
         for waker in woken.drain(..) {
             waker.wake();
         }
         self.woken.replace(woken);
-        count
+        look
     }
 
     /// Watches a descriptor, or joins those who do already. `urgent`: a short read may be due to urgent data.
@@ -249,7 +272,9 @@ impl Reactor {
         let mut watched = self.watched.borrow_mut();
         let entry = watched.vacant_entry();
         let index = entry.key();
-        match self.registry.register(&mut SourceFd(&fd), Token(index), interest) {
+        let serial = self.next_serial.get();
+        self.next_serial.set(serial + 1);
+        match self.registry.register(&mut SourceFd(&fd), token(index, serial), interest) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 if let Some(source) = known.and_then(|index| watched.get_mut(index).map(|source| (index, source))) {
@@ -258,12 +283,10 @@ impl Reactor {
                     return Ok(SourceKey { index, serial: source.serial });
                 }
                 // It was closed behind our back while a duplicate kept it open, and has its old number again.
-                self.registry.reregister(&mut SourceFd(&fd), Token(index), interest)?;
+                self.registry.reregister(&mut SourceFd(&fd), token(index, serial), interest)?;
             }
             Err(error) => return Err(error),
         }
-        let serial = self.next_serial.get();
-        self.next_serial.set(serial + 1);
         watched.vacant_entry().insert(Watched {
             fd,
             serial,
@@ -294,7 +317,7 @@ impl Reactor {
             }
             _ => return Ok(()),
         };
-        self.registry.reregister(&mut SourceFd(&fd), Token(key.index), BOTH)
+        self.registry.reregister(&mut SourceFd(&fd), token(key.index, key.serial), BOTH)
     }
 
     /// Stops using a registration; the last one to do so ends it. If the descriptor `closes` now, the system need not be told.

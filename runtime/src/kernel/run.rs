@@ -18,7 +18,7 @@ use super::header::{Flag, Node, NodeId};
 use super::inbox::{self, Call, Note, Opened};
 use super::instrument::Instruments;
 use super::lazy::Lazy;
-use super::reactor::{Reactor, Selector};
+use super::reactor::{Look, Reactor, Selector};
 use super::reason::CancelReason;
 use super::schedule::{Schedule, Seeded};
 use super::shutdown::Shutdowns;
@@ -404,10 +404,10 @@ impl Run {
         self.tree.root_woken.get()
     }
 
-    /// Takes what other threads have left.
-    fn read_mail(&self) {
+    /// Takes what other threads have left, if there is anything.
+    fn read_mail(&self) -> bool {
         if !self.opened.inbox.has_mail() {
-            return;
+            return false;
         }
         let mail = self.opened.inbox.take();
         for note in mail.notes {
@@ -418,6 +418,7 @@ impl Run {
             }
         }
         self.make_calls(mail.calls, mail.idempotent);
+        true
     }
 
     /// Makes calls of other threads, then as many idempotent ones as wait when the others have been made. What these calls
@@ -435,25 +436,28 @@ impl Run {
     }
 
     /// Everything that can have happened outside: mail, I/O, deadlines.
-    fn look(&self, timeout: Option<Duration>) -> usize {
-        self.steps.set(0);
-        let events = self.look_for_io(timeout);
-        self.read_mail();
-        self.expire();
-        events
+    fn look(&self, timeout: Option<Duration>) -> Look {
+        self.tell_of_io_wait(timeout);
+        let nothing = self.reactor.is_empty() && timeout == Some(Duration::ZERO);
+        let io = if nothing { Look::Quiet } else { self.reactor.turn(timeout, |node| self.tree.is_effective(node)) };
+        self.after_io(timeout, io)
     }
 
-    fn look_for_io(&self, timeout: Option<Duration>) -> usize {
-        let observed = self.tree.observed.get();
-        if observed {
+    fn tell_of_io_wait(&self, timeout: Option<Duration>) {
+        if self.tree.observed.get() {
             self.tell_before_io_wait(timeout.unwrap_or(Duration::MAX));
         }
-        let nothing = self.reactor.is_empty() && timeout == Some(Duration::ZERO);
-        let events = if nothing { 0 } else { self.reactor.turn(timeout, |node| self.tree.is_effective(node)) };
-        if observed {
+    }
+
+    /// What a look has to do after the one for I/O.
+    fn after_io(&self, timeout: Option<Duration>, io: Look) -> Look {
+        self.steps.set(0);
+        if self.tree.observed.get() {
             self.tell_after_io_wait(timeout.unwrap_or(Duration::MAX));
         }
-        events
+        let mail = self.read_mail();
+        self.expire();
+        if mail { Look::Busy } else { io }
     }
 
     /// Polls the root until it is done.
@@ -463,13 +467,7 @@ impl Run {
         let mut context = Context::from_waker(&waker);
         loop {
             if self.is_runnable() {
-                if self.steps.get() >= STEPS_PER_LOOK {
-                    let _ = self.look(Some(Duration::ZERO));
-                } else if self.clock_is_virtual {
-                    self.expire();
-                }
-                self.tree.root_woken.set(false);
-                if let Poll::Ready(output) = root.as_mut().poll(&mut context) {
+                if let Poll::Ready(output) = self.pass(root.as_mut(), &mut context) {
                     return output;
                 }
             } else {
@@ -478,21 +476,34 @@ impl Run {
         }
     }
 
+    /// Lets every runnable task take a step.
+    #[inline]
+    fn pass<F: Future + ?Sized>(&self, root: Pin<&mut F>, context: &mut Context<'_>) -> Poll<F::Output> {
+        if self.steps.get() >= STEPS_PER_LOOK {
+            let _ = self.look(Some(Duration::ZERO));
+        } else if self.clock_is_virtual {
+            self.expire();
+        }
+        self.tree.root_woken.set(false);
+        root.poll(context)
+    }
+
     /// Waits until something happens outside.
     fn wait(&self) {
         let Some(pause) = self.plan() else { return };
         let timeout = pause.timeout;
-        let events = if timeout == Some(Duration::ZERO) {
+        let look = if timeout == Some(Duration::ZERO) {
             self.look(timeout)
         } else if self.opened.inbox.park() {
-            let events = self.look(timeout);
+            let look = self.look(timeout);
             self.opened.inbox.unpark();
-            events
+            look
         } else {
             // There is mail already; calls that queue calls may not keep the rest of the outside away.
-            self.look(Some(Duration::ZERO))
+            let _ = self.look(Some(Duration::ZERO));
+            return;
         };
-        if self.has_paused(pause, events) && self.opened.inbox.park() {
+        if self.has_paused(pause, look) && self.opened.inbox.park() {
             let _ = self.look(None);
             self.opened.inbox.unpark();
         }
@@ -519,8 +530,8 @@ impl Run {
 
     /// What follows from a wait that has ended. Whether there is nothing to be had but from outside, however long that takes.
     #[inline]
-    pub(super) fn has_paused(&self, pause: Pause, events: usize) -> bool {
-        let waited_in_full = pause.idle && events == 0 && !self.is_runnable();
+    pub(super) fn has_paused(&self, pause: Pause, look: Look) -> bool {
+        let waited_in_full = pause.idle && look == Look::Quiet && !self.is_runnable();
         waited_in_full && !self.opened.inbox.has_mail() && self.all_blocked()
     }
 
@@ -550,49 +561,35 @@ impl Run {
         if !self.opened.inbox.park() {
             return None;
         }
-        if self.tree.observed.get() {
-            self.tell_before_io_wait(pause.timeout.unwrap_or(Duration::MAX));
-        }
+        self.tell_of_io_wait(pause.timeout);
         self.reactor.lend()
     }
 
     /// Ends it: everything that can have happened outside.
-    pub(super) fn end_wait(&self, pause: Pause, selector: Selector) -> usize {
+    pub(super) fn end_wait(&self, pause: Pause, selector: Selector) -> Look {
         self.opened.inbox.unpark();
-        self.steps.set(0);
-        let events = self.reactor.take_back(selector, |node| self.tree.is_effective(node));
-        if self.tree.observed.get() {
-            self.tell_after_io_wait(pause.timeout.unwrap_or(Duration::MAX));
-        }
-        self.read_mail();
-        self.expire();
-        events
+        let io = self.reactor.take_back(selector, |node| self.tree.is_effective(node));
+        self.after_io(pause.timeout, io)
     }
 
     /// Makes passes, until nothing is runnable or others should have their turn.
     pub(super) fn some_passes(&self, root: &mut Pin<Box<dyn Future<Output = ()>>>) -> Passes {
         let waker = waker(self.tree.word(self.tree.root));
         let mut context = Context::from_waker(&waker);
-        if self.steps.get() >= STEPS_PER_LOOK {
-            let _ = self.look(Some(Duration::ZERO));
-        }
         while self.is_runnable() {
+            if self.pass(root.as_mut(), &mut context).is_ready() {
+                return Passes::Ended;
+            }
+            // The next pass would begin with a look at the outside.
             if self.steps.get() >= STEPS_PER_LOOK {
                 return Passes::MoreToDo;
-            }
-            if self.clock_is_virtual {
-                self.expire();
-            }
-            self.tree.root_woken.set(false);
-            if root.as_mut().poll(&mut context).is_ready() {
-                return Passes::Ended;
             }
         }
         Passes::Idle
     }
 
     /// Looks at what has happened outside, without waiting.
-    pub(super) fn glance(&self) -> usize {
+    pub(super) fn glance(&self) -> Look {
         self.look(Some(Duration::ZERO))
     }
 

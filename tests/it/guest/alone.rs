@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use trio::lowlevel::{GuestError, GuestHost, current_token, in_run, spawn_system_task, start_guest_run, wait_readable};
 use trio::testing::{MockClock, wait_all_tasks_blocked};
-use trio::{Builder, CancelScope, Clock, Event, checkpoint, open_memory_channel, sleep, sleep_forever};
+use trio::{Builder, CancelLink, CancelScope, Clock, Event, checkpoint, open_memory_channel, sleep, sleep_forever};
 
 use super::{PATIENCE, Queue, outcome};
+use crate::support::{OnDrop, alone, descriptors};
 
 // trio: _core/_tests/test_guest_mode.py::test_guest_trivial
 #[test]
@@ -447,4 +448,114 @@ fn a_busy_guest_lets_its_host_have_turns() {
         turns += 1;
     }
     assert!(turns > 50, "{turns}");
+}
+
+/// The guest's own thread finds nobody to give its callback to.
+#[test]
+fn a_guest_whose_host_is_gone_while_it_waits_is_dropped_at_the_next_use_of_it() {
+    let dropped = Rc::new(Cell::new(false));
+    let queue = Queue::new();
+    let guard = OnDrop({
+        let dropped = Rc::clone(&dropped);
+        move || dropped.set(true)
+    });
+    let main = async move {
+        let _guard = guard;
+        sleep(Duration::from_millis(1)).await;
+        sleep_forever().await
+    };
+    let guest = start_guest_run(main, queue.host(), |_| unreachable!("it has not ended"));
+    queue.until_idle();
+    drop(queue);
+    // Its thread comes back from the wait for the deadline, or from this.
+    let began = Instant::now();
+    while guest.enter(|| ()).is_ok() {
+        assert!(began.elapsed() < PATIENCE, "the guest is lost, and nobody notices");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(guest.is_finished());
+    assert!(dropped.get());
+}
+
+#[test]
+fn a_link_that_was_told_outside_of_its_run_can_be_told_again() {
+    let queue = Queue::new();
+    let (result, done) = outcome();
+    let link = CancelLink::new();
+    let scope = CancelScope::new().linked(&link);
+    let guest = start_guest_run(async move { scope.run(sleep_forever()).await.is_none() }, queue.host(), done);
+    queue.until_idle();
+    link.cancel_because("too early");
+    queue.until_idle();
+    assert!(link.is_cancelled() && !guest.is_finished(), "nothing outside of the run reaches its scopes");
+    guest.enter(|| link.cancel_because("now")).unwrap();
+    queue.run(&guest);
+    assert!(result.take().unwrap().unwrap());
+    assert_eq!(link.reason().unwrap().text(), Some("too early"), "the first cause stays");
+}
+
+/// What somebody else does meanwhile is no idleness, even if it comes to nothing.
+#[test]
+fn a_wait_that_is_cut_short_is_not_taken_for_idleness() {
+    const CUSHION: Duration = Duration::from_secs(1);
+    let queue = Queue::new();
+    let (result, done) = outcome();
+    let main = async {
+        wait_all_tasks_blocked(CUSHION).await;
+        Instant::now()
+    };
+    let guest = start_guest_run(main, queue.host(), done);
+    queue.until_idle();
+    std::thread::sleep(CUSHION / 10);
+    let last = Instant::now();
+    guest.enter(|| ()).unwrap();
+    queue.run(&guest);
+    assert!(result.take().unwrap().unwrap() - last >= CUSHION);
+}
+
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+#[test]
+fn guests_leave_nothing() {
+    alone(module_path!(), "guests_leave_nothing", || {
+        let before = (descriptors(), threads());
+        for round in 0..100 {
+            let queue = Queue::new();
+            let main = async move {
+                if round % 4 > 0 {
+                    sleep(Duration::from_millis(1)).await;
+                    sleep_forever().await;
+                }
+            };
+            let guest = start_guest_run(main, queue.host(), |_| ());
+            match round % 4 {
+                0 => queue.run(&guest),
+                1 => {
+                    queue.until_idle();
+                    guest.abandon();
+                }
+                2 => {
+                    queue.until_idle();
+                    drop(queue);
+                    while guest.enter(|| ()).is_ok() {
+                        std::thread::yield_now();
+                    }
+                }
+                _ => {
+                    drop(queue);
+                    assert!(guest.is_finished());
+                }
+            }
+        }
+        // Nobody waits for their threads, which end by themselves.
+        let began = Instant::now();
+        while (descriptors(), threads()) > before {
+            let left = (descriptors(), threads());
+            assert!(began.elapsed() < PATIENCE, "descriptors, threads: {left:?}, and {before:?} before");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        println!("100 guests, ended in 4 ways: no descriptor and no thread is left");
+    });
 }
