@@ -354,3 +354,24 @@ fn a_thread_without_a_task() {
     assert_eq!(result.unwrap_err().downcast_ref(), Some(&"hi"));
     assert_ne!(there, here);
 }
+
+#[trio::test]
+async fn calls_without_end_keep_neither_input_nor_deadlines_away() {
+    use std::io::Write;
+    let (reader, mut writer) = std::os::unix::net::UnixStream::pair().unwrap();
+    reader.set_nonblocking(true).unwrap();
+    let started = Instant::now();
+    trio::nursery! { |n, scope|
+        n.start_soon(async {
+            loop {
+                to_thread::run_sync(|| ()).await;
+                assert!(started.elapsed() < PATIENCE, "the others have had no turn");
+            }
+        });
+        trio::sleep(Duration::from_millis(5)).await;
+        // In the middle of it, so that the run hears of it by looking only.
+        writer.write_all(b"x").unwrap();
+        trio::lowlevel::wait_readable(&reader).await.unwrap();
+        scope.cancel();
+    };
+}
