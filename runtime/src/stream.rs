@@ -145,9 +145,15 @@ pub trait SendStream: AsyncResource {
     /// .unwrap();
     /// ```
     async fn send_counted(&mut self, data: &[u8], progress: &mut SendProgress) -> io::Result<()> {
+        let was_known = progress.is_known();
         progress.lose();
         self.send_all(data).await?;
-        progress.find(data.len());
+        // What was not known before this call still is not.
+        if was_known {
+            progress.find(data.len())
+        } else {
+            progress.add(data.len())
+        }
         Ok(())
     }
 

@@ -3,11 +3,12 @@
 use std::io;
 use std::time::Duration;
 
-use trio::net::{TcpListener, TcpStream};
 use trio::testing::{lockstep_stream_pair, memory_stream_pair};
 use trio::{
     AsyncResource, BufferedReceiveStream, FdStream, ReceiveStream, SendProgress, SendStream, SplitStream, StapledStream,
 };
+
+use crate::support::tcp_pair;
 
 fn data(count: usize) -> Vec<u8> {
     (0..count).map(|number| (number * 31 % 251) as u8).collect()
@@ -44,12 +45,6 @@ async fn arrives(sender: impl SendStream, receiver: impl ReceiveStream, count: u
     let data = data(count);
     let ((), received) = trio::join(Box::pin(send_in_calls(sender, &data)), Box::pin(receive_to_end(receiver))).await;
     assert!(received == data, "{} bytes arrived of {count}", received.len());
-}
-
-async fn tcp_pair() -> (TcpStream, TcpStream) {
-    let mut listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    (client, listener.accept().await.unwrap().0)
 }
 
 #[trio::test]
@@ -128,6 +123,10 @@ async fn who_can_not_count_says_so() {
     let mut progress = SendProgress::new();
     assert!(trio::move_on_after(Duration::from_secs(1), plain.send_counted(b"x", &mut progress)).await.is_none());
     assert!(!progress.is_known());
+    // Another call does not find out what was lost by the first.
+    let (sent, _) = trio::join(plain.send_counted(b"hello", &mut progress), there.receive_some(&mut [0; 8])).await;
+    sent.unwrap();
+    assert_eq!((progress.sent(), progress.is_known()), (5, false));
 
     let mut progress = SendProgress::new();
     let (sent, received) =

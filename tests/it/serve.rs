@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,17 +17,7 @@ use trio::{
     open_tcp_listeners, open_tcp_stream,
 };
 
-use crate::support::secs;
-
-/// Fails instead of hanging. The time is real, and long enough for any machine.
-async fn soon<T>(operation: impl Future<Output = T>) -> T {
-    trio::fail_after(secs(60), operation).await.expect("this hangs")
-}
-
-/// Whether this machine has IPv6.
-fn has_v6() -> bool {
-    std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
-}
+use crate::support::{has_v6, secs, soon};
 
 // ---------------------------------------------------------------------- open_tcp_listeners
 

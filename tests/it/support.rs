@@ -2,11 +2,15 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::io;
+use std::net::Ipv6Addr;
+use std::os::fd::{AsFd, AsRawFd};
 use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use trio::ErrorGroup;
+use trio::net::{TcpListener, TcpStream};
+use trio::{ClosedResourceError, ErrorGroup, SendStream};
 
 /// What happened, in order.
 #[derive(Debug)]
@@ -210,4 +214,70 @@ pub(crate) fn alone(module: &str, test: &str, body: impl FnOnce()) {
         .status()
         .unwrap();
     assert!(status.success(), "{status}");
+}
+
+/// Fails instead of hanging. The time is real, and long enough for any machine.
+pub(crate) async fn soon<T>(operation: impl Future<Output = T>) -> T {
+    trio::fail_after(secs(60), operation).await.expect("this hangs")
+}
+
+/// Whether an operation has failed because its resource was closed.
+#[track_caller]
+pub(crate) fn is_closed<T: fmt::Debug>(result: io::Result<T>) -> bool {
+    result.unwrap_err().get_ref().is_some_and(|inner| inner.is::<ClosedResourceError>())
+}
+
+/// Whether this machine has IPv6.
+pub(crate) fn has_v6() -> bool {
+    std::net::UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+}
+
+/// Two ends of a TCP connection.
+pub(crate) async fn tcp_pair() -> (TcpStream, TcpStream) {
+    let mut listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = soon(TcpStream::connect(listener.local_addr().unwrap())).await.unwrap();
+    (client, soon(listener.accept()).await.unwrap().0)
+}
+
+/// Sends until that has to wait.
+pub(crate) async fn clog(stream: &mut impl SendStream) {
+    let much = vec![0; 20_000_000];
+    let sent = trio::cancel_scope! { |scope|
+        trio::nursery! { |n|
+            n.start_soon(async {
+                settle().await;
+                scope.cancel();
+            });
+            stream.send_all(&much).await
+        }
+    };
+    assert!(sent.is_none(), "{sent:?}");
+}
+
+/// Sends over TCP until there is no room, and none will be before the other side receives. The system may find some a little
+/// later than it said there was none, but not any more once the other side has told it that it has none.
+pub(crate) async fn clog_tcp<S: SendStream>(stream: &mut S, tcp: impl Fn(&S) -> &TcpStream) {
+    loop {
+        let told = has_been_told_to_wait(tcp(stream));
+        clog(stream).await;
+        if told {
+            return;
+        }
+        trio::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Whether the system has asked the other side of a connection for room, and all that was sent has arrived.
+fn has_been_told_to_wait(stream: &TcpStream) -> bool {
+    // SAFETY: a structure of numbers, of which zeros are some.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut length = size_of_val(&info) as libc::socklen_t;
+    let descriptor = stream.as_fd().as_raw_fd();
+    // SAFETY: the descriptor is open, and there is as much room as is said, for numbers.
+    let code = unsafe {
+        libc::getsockopt(descriptor, libc::IPPROTO_TCP, libc::TCP_INFO, (&raw mut info).cast(), &raw mut length)
+    };
+    assert_eq!(code, 0, "{}", io::Error::last_os_error());
+    // It asks when it has something to send and nothing is on its way, and waits the longer for each further time.
+    info.tcpi_unacked == 0 && info.tcpi_backoff > 0
 }

@@ -1,20 +1,17 @@
 //! UDP on the loopback network of this machine.
 
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
+use std::rc::Rc;
 
-use trio::net::UdpSocket;
+use trio::net::{HostnameResolver, Lookup, SocketOptions, UdpSocket, set_custom_hostname_resolver};
+use trio::testing::net::Network;
 use trio::testing::{assert_checkpoints, wait_all_tasks_blocked};
 use trio::{AsyncResource, BusyResourceError, ClosedResourceError};
 
-use crate::support::secs;
-
-/// Fails instead of hanging. The time is real, and long enough for any machine.
-async fn soon<T>(operation: impl Future<Output = T>) -> T {
-    trio::fail_after(secs(60), operation).await.expect("this hangs")
-}
+use crate::support::{has_v6, soon};
 
 async fn pair(ip: IpAddr) -> (UdpSocket, UdpSocket) {
     (UdpSocket::bind((ip, 0)).await.unwrap(), UdpSocket::bind((ip, 0)).await.unwrap())
@@ -194,4 +191,58 @@ async fn sockets_come_from_the_standard_library_and_go_back() {
     theirs.set_nonblocking(false).unwrap();
     b.send_to(b"three", address).await.unwrap();
     assert_eq!(theirs.recv(&mut [0; 8]).unwrap(), 5);
+}
+
+// ---------------------------------------------------------------------- names
+
+/// Knows two names of this machine: one that has both addresses, and one that is of IPv4 only.
+struct Table;
+
+impl HostnameResolver for Table {
+    fn getaddrinfo<'a>(&'a self, host: &'a str, port: u16) -> Lookup<'a, Vec<SocketAddr>> {
+        let (v4, v6) = ((Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into());
+        let found = if host == "both" { vec![v6, v4] } else { vec![v4] };
+        Box::pin(async move { Ok(found) })
+    }
+}
+
+// trio: _tests/test_socket.py::test_SocketType_resolve
+#[trio::test]
+async fn of_the_addresses_of_a_name_the_sockets_family_has_one() {
+    set_custom_hostname_resolver(Some(Rc::new(Table)));
+    let mut buffer = [0; 8];
+    let (a, b) = pair(Ipv4Addr::LOCALHOST.into()).await;
+    let port = b.local_addr().unwrap().port();
+    for name in ["both", "old"] {
+        a.send_to(b"four", (name, port)).await.unwrap();
+        assert_eq!(soon(b.recv_from(&mut buffer)).await.unwrap(), (4, a.local_addr().unwrap()));
+    }
+    if has_v6() {
+        // IPv4 is reached by what is for both.
+        let any = SocketOptions::new().only_v6(false).bind_udp("[::]:0").await.unwrap();
+        any.send_to(b"four", ("old", port)).await.unwrap();
+        let from = soon(b.recv_from(&mut buffer)).await.unwrap().1;
+        assert_eq!(from, (Ipv4Addr::LOCALHOST, any.local_addr().unwrap().port()).into());
+        let (a, b) = pair(Ipv6Addr::LOCALHOST.into()).await;
+        let port = b.local_addr().unwrap().port();
+        for socket in [&a, &any] {
+            socket.send_to(b"six", ("both", port)).await.unwrap();
+            let from = soon(b.recv_from(&mut buffer)).await.unwrap().1;
+            assert_eq!(from, (Ipv6Addr::LOCALHOST, socket.local_addr().unwrap().port()).into());
+        }
+        let only = SocketOptions::new().only_v6(true).bind_udp("[::]:0").await.unwrap();
+        assert!(only.send_to(b"four", ("old", port)).await.is_err());
+    }
+
+    // The same in a virtual network, where hosts have addresses of both families.
+    set_custom_hostname_resolver(None);
+    let network = Network::new();
+    let (here, there) = (network.host("here"), network.host("there"));
+    for (any, position) in [("0.0.0.0:7", 0), ("[::]:7", 1)] {
+        let a = here.run(UdpSocket::bind(any)).await.unwrap();
+        let b = there.run(UdpSocket::bind(any)).await.unwrap();
+        here.run(a.send_to(b"hello", "there:7")).await.unwrap();
+        let (count, from) = soon(b.recv_from(&mut buffer)).await.unwrap();
+        assert_eq!((count, from.ip()), (5, here.addresses()[position]));
+    }
 }

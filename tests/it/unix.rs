@@ -13,6 +13,7 @@ use std::sync::Barrier;
 use std::time::Duration;
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use socket2::SockRef;
 use trio::net::{UnixDatagram, UnixListener, UnixStream};
 use trio::testing::{assert_checkpoints, check_half_closeable_stream, check_two_way_stream};
 use trio::{ClosedResourceError, FdStream, Listener, SendStream, open_unix_socket};
@@ -151,25 +152,97 @@ async fn halves_are_for_two_tasks() {
     assert!(is_closed(a.send_all(b"x").await));
 }
 
-// A read stops behind what descriptors were sent with, and so looks as if that was all.
-#[trio::test]
-async fn descriptors_that_come_along_hide_nothing() {
-    let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-    let mut ours = UnixStream::from_std(ours).unwrap();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let stdin = io::stdin();
-    let fds = [stdin.as_fd()];
-    assert!(ancillary.push(SendAncillaryMessage::ScmRights(&fds)));
-    sendmsg(&theirs, &[IoSlice::new(b"with")], &mut ancillary, SendFlags::empty()).unwrap();
-    theirs.write_all(b"without").unwrap();
-    let mut buffer = [0; 64];
-    let mut received = Vec::new();
-    while received.len() < 11 {
-        let count = soon(ours.receive_some(&mut buffer)).await.unwrap();
+/// Receives what was sent before, however many reads that takes.
+async fn assert_all_comes(stream: &mut UnixStream, expected: &[u8], vectored: bool) {
+    let (mut buffer, mut received) = ([0; 64], Vec::new());
+    while received.len() < expected.len() {
+        let count = match vectored {
+            true => soon(stream.receive_some_vectored(&mut [IoSliceMut::new(&mut buffer)])).await.unwrap(),
+            false => soon(stream.receive_some(&mut buffer)).await.unwrap(),
+        };
         received.extend_from_slice(&buffer[..count]);
     }
-    assert_eq!(received, b"withwithout");
+    assert_eq!(received, expected);
+}
+
+/// A read stops behind what descriptors were sent with, and so looks as if that was all.
+async fn data_comes_with_descriptors_and_behind_them() {
+    let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let mut ours = UnixStream::from_std(ours).unwrap();
+    for vectored in [false, true, false] {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let stdin = io::stdin();
+        let fds = [stdin.as_fd()];
+        assert!(ancillary.push(SendAncillaryMessage::ScmRights(&fds)));
+        sendmsg(&theirs, &[IoSlice::new(b"with")], &mut ancillary, SendFlags::empty()).unwrap();
+        theirs.write_all(b"without").unwrap();
+        assert_all_comes(&mut ours, b"withwithout", vectored).await;
+    }
+}
+
+#[trio::test]
+async fn descriptors_that_come_along_hide_nothing() {
+    data_comes_with_descriptors_and_behind_them().await;
+}
+
+/// Nobody may take it for idleness that nobody has looked behind the descriptors yet.
+#[trio::test(autojump)]
+async fn descriptors_hide_nothing_while_time_is_virtual() {
+    let start = trio::current_time();
+    data_comes_with_descriptors_and_behind_them().await;
+    assert_eq!(trio::current_time(), start);
+}
+
+/// Somebody must look behind the descriptors though there is always something else to do.
+#[trio::test]
+async fn descriptors_hide_nothing_from_a_busy_run() {
+    trio::nursery! { |n|
+        n.start_daemon(async {
+            loop {
+                trio::checkpoint().await;
+            }
+        });
+        data_comes_with_descriptors_and_behind_them().await;
+    }
+}
+
+/// The same between the data of two processes, if somebody has asked for their credentials.
+#[trio::test]
+async fn a_change_of_credentials_hides_nothing() {
+    let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    rustix::net::sockopt::set_socket_passcred(&ours, true).unwrap();
+    let mut ours = UnixStream::from_std(ours).unwrap();
+    for vectored in [false, true] {
+        theirs.write_all(b"from here").unwrap();
+        let stdout = std::os::fd::OwnedFd::from(theirs.try_clone().unwrap());
+        let shell = std::process::Command::new("sh").args(["-c", "printf ' and there'"]).stdout(stdout).status();
+        assert!(shell.unwrap().success());
+        theirs.write_all(b" and here").unwrap();
+        assert_all_comes(&mut ours, b"from here and there and here", vectored).await;
+    }
+}
+
+/// A read stops before urgent data, which Unix sockets have too. (It is one byte, which only `MSG_OOB` receives.)
+#[cfg(target_os = "linux")]
+#[trio::test]
+async fn urgent_data_hides_nothing() {
+    for wait_between in [false, true] {
+        let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut ours = UnixStream::from_std(ours).unwrap();
+        for _ in 0..5 {
+            theirs.write_all(b"ab").unwrap();
+            if let Err(error) = SockRef::from(&theirs).send_out_of_band(b"!") {
+                assert_eq!(error.kind(), ErrorKind::Unsupported);
+                return eprintln!("this kernel has no urgent data for Unix sockets");
+            }
+            theirs.write_all(b"cd").unwrap();
+            if wait_between {
+                settle().await;
+            }
+            assert_all_comes(&mut ours, b"abcd", wait_between).await;
+        }
+    }
 }
 
 #[trio::test]

@@ -19,6 +19,7 @@ pub(crate) mod context;
 pub(crate) mod core;
 pub(crate) mod deadlock;
 pub(crate) mod defer;
+mod doubts;
 pub(crate) mod driver;
 pub(crate) mod finally;
 pub(crate) mod group;

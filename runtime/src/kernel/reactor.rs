@@ -25,6 +25,7 @@ use slab::Slab;
 
 use super::checkpoint::{checkpoint_if_cancelled, free_checkpoint};
 use super::context;
+use super::doubts::{Doubt, Doubts};
 use super::header::NodeId;
 use super::run::{Run, wrong_run};
 use super::waker::StoredWaker;
@@ -106,6 +107,8 @@ struct Watched {
     users: usize,
     /// A read that gives less than was asked for may have stopped before urgent data, of which we would not be told.
     short_proves_nothing: bool,
+    /// Whether a short read has left anything behind.
+    doubt: Doubt,
     read: Side,
     write: Side,
 }
@@ -124,6 +127,17 @@ impl Watched {
 pub(crate) struct SourceKey {
     index: usize,
     serial: u64,
+}
+
+/// What a call that has succeeded has left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Perhaps as much again.
+    Something,
+    /// Most likely nothing.
+    Doubtful,
+    /// It got or gave less than it could have, so that the next one would block.
+    Nothing,
 }
 
 /// What a look at the outside has found.
@@ -170,6 +184,7 @@ pub(crate) struct Reactor {
     by_fd: RefCell<HashMap<RawFd, usize>>,
     next_serial: Cell<u64>,
     waiters: Cell<usize>,
+    doubts: Doubts,
 }
 
 impl Reactor {
@@ -185,6 +200,7 @@ impl Reactor {
             by_fd: RefCell::default(),
             next_serial: Cell::new(1),
             waiters: Cell::new(0),
+            doubts: Doubts::default(),
         })
     }
 
@@ -203,6 +219,11 @@ impl Reactor {
 
     pub(crate) fn has_waiters(&self) -> bool {
         self.waiters.get() > 0
+    }
+
+    /// Whether some descriptors may be ready though nothing tells of it: a quiet [`turn`](Self::turn) has their users ask.
+    pub(crate) fn has_doubts(&self) -> bool {
+        self.doubts.any()
     }
 
     /// Waits for events for at most `timeout`, and wakes whom they concern.
@@ -250,10 +271,21 @@ impl Reactor {
                 source.read.stays_ready |= event.is_read_closed() || event.is_priority();
                 source.write.stays_ready |= event.is_write_closed();
                 if event.is_readable() || event.is_read_closed() || failed {
+                    self.doubts.settle(&mut source.doubt);
                     woken.extend(source.read.set_ready(&is_cancelled));
                 }
                 if event.is_writable() || event.is_write_closed() || failed {
                     woken.extend(source.write.set_ready(&is_cancelled));
+                }
+            }
+            self.doubts.look();
+            let quiet = !cut_short && woken.is_empty();
+            while let Some(key) = self.doubts.next(quiet) {
+                let source = watched.get_mut(key.index).filter(|source| source.serial == key.serial);
+                if let Some(source) = source
+                    && self.doubts.take_up(&mut source.doubt)
+                {
+                    woken.extend(source.read.set_ready(&is_cancelled));
                 }
             }
         }
@@ -293,6 +325,7 @@ impl Reactor {
             detached: false,
             users: 1,
             short_proves_nothing: urgent && !REPORTS_URGENT,
+            doubt: Doubt::default(),
             read: Side::default(),
             write: Side::default(),
         });
@@ -313,6 +346,7 @@ impl Reactor {
             Some(source) if source.users > 1 => {
                 // Urgent data is not what this one waits for, so from now on we are not told of it.
                 source.short_proves_nothing = true;
+                self.doubts.settle(&mut source.doubt);
                 source.fd
             }
             _ => return Ok(()),
@@ -328,8 +362,9 @@ impl Reactor {
         if source.users > 0 {
             return;
         }
-        let source = watched.remove(key.index);
+        let mut source = watched.remove(key.index);
         drop(watched);
+        self.doubts.settle(&mut source.doubt);
         if !source.detached {
             self.by_fd.borrow_mut().remove(&source.fd);
             if !closes {
@@ -361,18 +396,29 @@ impl Reactor {
 
     /// A call has found the descriptor blocked: there will be an edge when it no longer is.
     pub(crate) fn blocked(&self, key: SourceKey, direction: Direction) {
-        self.with(key, direction, |side| {
+        self.source(key, |source| {
+            if direction == Direction::Read {
+                self.doubts.settle(&mut source.doubt);
+            }
+            let side = source.side(direction);
             side.ready = false;
             side.stays_ready = false;
         });
     }
 
-    /// A call got or gave less than it could have: the next one would block, so that it need not be made.
-    pub(crate) fn drained(&self, key: SourceKey, direction: Direction) {
+    /// A call got or gave less than it could have: the next one would block, so that it need not be made; that may be
+    /// `doubtful`.
+    pub(crate) fn drained(&self, key: SourceKey, direction: Direction, doubtful: bool) {
         self.source(key, |source| {
-            let proof = !source.short_proves_nothing || direction == Direction::Write;
+            let doubtful = doubtful || (source.short_proves_nothing && direction == Direction::Read);
             let side = source.side(direction);
-            side.ready &= side.stays_ready || !proof;
+            if side.stays_ready {
+                return;
+            }
+            side.ready = false;
+            if doubtful {
+                self.doubts.raise(key, &mut source.doubt);
+            }
         });
     }
 
@@ -578,12 +624,12 @@ impl Registration {
     /// Makes a non-blocking call, as soon as it does not say `WouldBlock`. A checkpoint: nothing is called when
     /// cancelled, and nothing is awaited once the call has succeeded, so that whoever drops this future loses nothing.
     ///
-    /// `drained` says of a result that it is less than was asked for, so that the next call would block.
+    /// `rest` says of a result what is left behind it. Writes leave no doubt.
     pub(crate) async fn io<T>(
         &self,
         direction: Direction,
         mut call: impl FnMut() -> io::Result<T>,
-        drained: impl Fn(&T) -> bool,
+        rest: impl Fn(&T) -> Rest,
     ) -> io::Result<T> {
         if self.is_ready(direction) {
             // The yield comes before the call, since after it there must not be one.
@@ -600,8 +646,9 @@ impl Registration {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => {
-                    if result.as_ref().is_ok_and(&drained) {
-                        self.with(|run| run.reactor.drained(self.key, direction));
+                    let rest = result.as_ref().map_or(Rest::Something, &rest);
+                    if rest != Rest::Something {
+                        self.with(|run| run.reactor.drained(self.key, direction, rest == Rest::Doubtful));
                     }
                     return result;
                 }

@@ -533,6 +533,9 @@ impl Run {
         if self.is_runnable() {
             return None;
         }
+        if self.reactor.has_doubts() {
+            return Some(Pause { timeout: Some(Duration::ZERO), idle: false });
+        }
         let deadline = self.until_next_deadline();
         let threshold = self.blocked.shortest_cushion().or_else(|| self.clock.autojump_threshold());
         let idle = threshold.filter(|threshold| deadline.is_none_or(|deadline| *threshold < deadline));

@@ -13,7 +13,7 @@ use super::address::sealed::Sealed;
 use super::foreign::choose_port_late;
 use super::happy;
 use super::listener::{BACKLOG, TcpListener};
-use super::options::{Keepalive, set_ttl};
+use super::options::{Keepalive, check_linger, set_ttl};
 use super::resolve::resolve;
 use super::seam::NETWORK;
 use super::stream::TcpStream;
@@ -93,7 +93,8 @@ impl SocketOptions {
         self
     }
 
-    /// See [`TcpStream::linger`]. What a listener has, accepted streams have.
+    /// See [`TcpStream::set_linger`], which explains why only zero will do: otherwise what uses these options fails with
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput). What a listener has, accepted streams have.
     pub fn linger(mut self, linger: Duration) -> Self {
         self.linger = Some(linger);
         self
@@ -162,6 +163,7 @@ impl SocketOptions {
     }
 
     pub(super) fn listen_at(&self, address: SocketAddr) -> io::Result<TcpListener> {
+        self.check()?;
         let backlog = self.backlog.unwrap_or(BACKLOG);
         if let Some(network) = NETWORK.try_get() {
             return Ok(TcpListener::of_network(network.listen(address, backlog)?));
@@ -187,6 +189,7 @@ impl SocketOptions {
     }
 
     pub(super) fn bind_udp_to(&self, address: SocketAddr) -> io::Result<UdpSocket> {
+        self.check()?;
         if NETWORK.try_get().is_some() {
             return UdpSocket::bind_to(address);
         }
@@ -212,6 +215,11 @@ impl SocketOptions {
 
     fn set_reuse_address(&self, socket: &Socket) -> io::Result<()> {
         self.reuse_address.map_or(Ok(()), |on| socket.set_reuse_address(on))
+    }
+
+    /// Refuses what would harm the run.
+    pub(super) fn check(&self) -> io::Result<()> {
+        self.linger.map_or(Ok(()), check_linger)
     }
 
     /// Whether a stream that is connected is to delay small pieces.

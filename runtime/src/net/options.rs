@@ -159,9 +159,6 @@ common!(TcpStream, TcpListener, UdpSocket, UnixStream, UnixListener, UnixDatagra
 options! { TcpStream:
     /// How many routers what is sent may pass (`IP_TTL`, `IPV6_UNICAST_HOPS`).
     ttl, set_ttl: u32 = ttl, set_ttl;
-    /// How long closing goes on delivering what was sent (`SO_LINGER`), in whole seconds. `None`, unless set: for as long as it
-    /// takes. Zero: not at all, and the other side sees a reset. Closing never waits for it.
-    linger, set_linger: Option<Duration> = socket2::Socket::linger, socket2::Socket::set_linger;
     /// Whether and when the system asks a silent peer if it is still there (`SO_KEEPALIVE`); `None`: never, unless set.
     keepalive, set_keepalive: Option<Keepalive> = Keepalive::get, |socket, keepalive| match keepalive {
         Some(keepalive) => keepalive.set(socket),
@@ -169,6 +166,43 @@ options! { TcpStream:
     };
     /// What kind of service routers are asked for (`IP_TOS`). For IPv4.
     tos_v4, set_tos_v4: u32 = socket2::Socket::tos_v4, socket2::Socket::set_tos_v4;
+}
+
+impl TcpStream {
+    /// How long closing goes on delivering what was sent (`SO_LINGER`). `None`, unless set: for as long as it takes, behind
+    /// everybody's back. Zero: not at all, and the other side sees a reset.
+    ///
+    /// # Errors
+    ///
+    /// The system's; [`ClosedResourceError`](crate::ClosedResourceError) after [`aclose`](Self::aclose);
+    /// [`Unsupported`](io::ErrorKind::Unsupported) in a virtual network.
+    pub fn linger(&self) -> io::Result<Option<Duration>> {
+        self.get_option(socket2::Socket::linger)
+    }
+
+    /// Sets what [`linger`](Self::linger) gives: `None` or zero. In a virtual network nothing changes.
+    ///
+    /// With any other time, the system's `close` would block, and with it the whole run, or else cut off after that time what
+    /// is still to be delivered. To wait until the other side has got everything, have it say so. A socket that was
+    /// [taken over](Self::from_std) with such a time should have it taken away.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a time that is not zero; the system's;
+    /// [`ClosedResourceError`](crate::ClosedResourceError) after [`aclose`](Self::aclose).
+    pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
+        linger.map_or(Ok(()), check_linger)?;
+        self.set_option(|socket| socket.set_linger(linger))
+    }
+}
+
+/// Only what does not make closing wait.
+pub(super) fn check_linger(linger: Duration) -> io::Result<()> {
+    if linger.is_zero() {
+        return Ok(());
+    }
+    let why = "a socket can't linger for a time: closing it would block the run";
+    Err(io::Error::new(io::ErrorKind::InvalidInput, why))
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]

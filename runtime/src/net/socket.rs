@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use super::seam::{StreamSocket, VirtualSocket};
 use super::transport::Transport;
 use crate::kernel::checkpoint::free_checkpoint;
-use crate::kernel::reactor::{ClosedResourceError, Direction, Registration};
+use crate::kernel::reactor::{ClosedResourceError, Direction, Registration, Rest};
 use crate::stream::SendProgress;
 
 /// A socket that is open. `S` is the system's kind, `V` that of another network.
@@ -35,7 +35,9 @@ impl<S: AsRawFd, V: VirtualSocket + ?Sized> Socket<S, V> {
         call: impl FnMut(&V) -> io::Result<T>,
     ) -> io::Result<T> {
         match self {
-            Self::System { registration, socket } => registration.io(direction, || system(socket), |_| false).await,
+            Self::System { registration, socket } => {
+                registration.io(direction, || system(socket), |_| Rest::Something).await
+            }
             Self::Virtual(socket) => io(&**socket, direction, call).await,
         }
     }
@@ -139,8 +141,8 @@ impl<S: Transport> Socket<S, dyn StreamSocket> {
             };
             let count = match self {
                 Self::System { registration, socket } => {
-                    let filled = |count: &usize| *count < rest.len();
-                    registration.io(Direction::Write, || socket.send(rest).map(&mut sent), filled).await?
+                    let left = after_write(rest.len());
+                    registration.io(Direction::Write, || socket.send(rest).map(&mut sent), left).await?
                 }
                 Self::Virtual(socket) => {
                     io(&**socket, Direction::Write, |socket| socket.send(rest).map(&mut sent)).await?
@@ -165,7 +167,7 @@ impl<S: Transport> Socket<S, dyn StreamSocket> {
             let count = match self {
                 Self::System { registration, socket } => {
                     let total: usize = pieces.iter().map(|piece| piece.len()).sum();
-                    registration.io(Direction::Write, || socket.send_vectored(pieces), |count| *count < total).await?
+                    registration.io(Direction::Write, || socket.send_vectored(pieces), after_write(total)).await?
                 }
                 Self::Virtual(socket) => io(&**socket, Direction::Write, |socket| socket.send(&pieces[0])).await?,
             };
@@ -188,7 +190,7 @@ impl<S: Transport> Socket<S, dyn StreamSocket> {
         }
         match self {
             Self::System { registration, socket } => {
-                registration.io(Direction::Read, || socket.receive(buffer), drained::<S>(room)).await
+                registration.io(Direction::Read, || socket.receive(buffer), after_read::<S>(room)).await
             }
             Self::Virtual(socket) => io(&**socket, Direction::Read, |socket| socket.receive(buffer)).await,
         }
@@ -199,7 +201,7 @@ impl<S: Transport> Socket<S, dyn StreamSocket> {
         let Some(first) = buffers.iter().position(|buffer| !buffer.is_empty()) else { return Err(no_room()) };
         match self {
             Self::System { registration, socket } => {
-                registration.io(Direction::Read, || socket.receive_vectored(buffers), drained::<S>(room)).await
+                registration.io(Direction::Read, || socket.receive_vectored(buffers), after_read::<S>(room)).await
             }
             Self::Virtual(socket) => io(&**socket, Direction::Read, |socket| socket.receive(&mut buffers[first])).await,
         }
@@ -212,7 +214,7 @@ impl<S: Transport> Socket<S, dyn StreamSocket> {
         }
         match self {
             Self::System { registration, socket } => {
-                registration.io(Direction::Read, || socket.peek(buffer), |_| false).await
+                registration.io(Direction::Read, || socket.peek(buffer), |_| Rest::Something).await
             }
             Self::Virtual(socket) => io(&**socket, Direction::Read, |socket| socket.peek(buffer)).await,
         }
@@ -228,9 +230,18 @@ impl<S: Transport> Socket<S, dyn StreamSocket> {
     }
 }
 
-/// Whether a read has taken all there was. The end is not "nothing more for now": it comes again each time.
-fn drained<S: Transport>(room: usize) -> impl Fn(&usize) -> bool {
-    move |count| S::SHORT_READ_DRAINS && *count > 0 && *count < room
+/// What a read has left. The end is not "nothing more for now": it comes again each time.
+fn after_read<S: Transport>(room: usize) -> impl Fn(&usize) -> Rest {
+    move |count| match *count {
+        count if count == 0 || count >= room => Rest::Something,
+        _ if S::SHORT_READ_DRAINS => Rest::Nothing,
+        _ => Rest::Doubtful,
+    }
+}
+
+/// How much room a write has left.
+fn after_write(size: usize) -> impl Fn(&usize) -> Rest {
+    move |count| if *count < size { Rest::Nothing } else { Rest::Something }
 }
 
 fn no_room() -> io::Error {

@@ -16,7 +16,7 @@ use super::happy;
 use super::seam::{NETWORK, StreamSocket};
 use super::socket::{Socket, closed};
 use crate::kernel::checkpoint::{checkpoint_if_cancelled, free_checkpoint};
-use crate::kernel::reactor::Direction;
+use crate::kernel::reactor::{Direction, Rest};
 use crate::stream::{
     AsyncResource, ByteStream, HalfCloseableStream, ReceiveStream, SendProgress, SendStream, SplitStream,
 };
@@ -100,6 +100,7 @@ impl TcpStream {
 
     /// Connects to one address. A cancel point, and a schedule point if it has to wait.
     pub(crate) async fn connect_to(address: SocketAddr, options: Option<&SocketOptions>) -> io::Result<Self> {
+        options.map_or(Ok(()), SocketOptions::check)?;
         if let Some(network) = NETWORK.try_get() {
             return network.connect(address).await.map(Self::of_network);
         }
@@ -123,7 +124,7 @@ impl TcpStream {
             registration.blocked(Direction::Read);
             if !connected {
                 registration.blocked(Direction::Write);
-                registration.io(Direction::Write, || has_connected(socket), |()| false).await?;
+                registration.io(Direction::Write, || has_connected(socket), |()| Rest::Something).await?;
             }
         }
         Ok(stream)

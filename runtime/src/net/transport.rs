@@ -14,7 +14,7 @@ pub trait Transport: AsRawFd {
     /// How the names of its streams begin.
     const NAME: &'static str;
 
-    /// A read that gives less than was asked for has taken all there is for now.
+    /// A read that gives less than was asked for has taken all there is for now; otherwise that is only likely.
     const SHORT_READ_DRAINS: bool;
 
     #[doc(hidden)]

@@ -119,7 +119,7 @@ impl UdpSocket {
     }
 
     /// Sends a datagram to an address, from whichever port the socket has; gives how many bytes it had. If a name has more
-    /// than one address, to the first.
+    /// than one address, to the first of the socket's own family; an IPv6 socket that is not for IPv6 only reaches IPv4 as well.
     ///
     /// A checkpoint, which waits if the system has no room. Cancelled or dropped while it waits, it has sent nothing.
     ///
@@ -132,9 +132,24 @@ impl UdpSocket {
         let open = self.open()?;
         let to = match address.address() {
             Some(address) => address,
-            None => resolve(&Sealed::target(&address)).await?[0],
+            None => self.reachable(&resolve(&Sealed::target(&address)).await?)?,
         };
         open.io(Direction::Write, |socket| socket.send_to(data, to), |socket| socket.send(data, Some(to))).await
+    }
+
+    /// Of what a name means, the address that this socket can send to: the first of its family.
+    fn reachable(&self, found: &[SocketAddr]) -> io::Result<SocketAddr> {
+        let is_v4 = self.local_addr()?.is_ipv4();
+        if let Some(same) = found.iter().find(|address| address.is_ipv4() == is_v4) {
+            return Ok(*same);
+        }
+        match found[0] {
+            // As Trio asks for it (`AI_V4MAPPED`).
+            SocketAddr::V4(v4) if !self.only_v6().unwrap_or(true) => {
+                Ok(SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port()))
+            }
+            other => Ok(other),
+        }
     }
 
     /// Sends a datagram to the other side that [`connect`](Self::connect) has set. Otherwise as

@@ -8,6 +8,9 @@
 /// use trio::{SendProgress, SendStream};
 /// /// Sends the rest of some data, of which a part may have been sent by calls that were cancelled.
 /// async fn send_rest(stream: &mut impl SendStream, data: &[u8], progress: &mut SendProgress) -> std::io::Result<()> {
+///     if !progress.is_known() {
+///         return Err(std::io::Error::other("nobody knows where the rest begins"));
+///     }
 ///     stream.send_counted(&data[progress.sent()..], progress).await
 /// }
 /// # trio::run(async {

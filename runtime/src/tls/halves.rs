@@ -141,9 +141,13 @@ impl<T: SplitStream> TlsSendHalf<'_, T> {
     ///
     /// As `send_eof`. The sending has ended all the same.
     pub async fn aclose(&mut self) -> io::Result<()> {
+        let nothing_to_do = {
+            let session = self.session.borrow();
+            // What went wrong with it is told once.
+            session.has_sent_end() || (session.is_sending_closed() && operations::can_not_end_sending(&session))
+        };
         let ended = Ended(self.session);
-        let has_ended = ended.0.borrow().has_sent_eof();
-        let result = if has_ended { Ok(()) } else { self.send_eof().await };
+        let result = if nothing_to_do { Ok(()) } else { self.send_eof().await };
         drop(ended);
         free_checkpoint().await;
         result

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::io;
 
 use super::session::Session;
-use super::wire::{Wire, fill, flush, send_alert};
+use super::wire::{Wire, fail, fill, flush};
 
 /// Does the handshake, unless that is done. The caller sees to it that nobody else does so at the same time.
 ///
@@ -16,10 +16,7 @@ pub(super) async fn handshake(session: &RefCell<Session>, wire: &mut impl Wire) 
         let advanced = session.borrow_mut().advance_handshake();
         let done = match advanced {
             Ok(done) => done,
-            Err(error) => {
-                send_alert(session, wire).await;
-                return Err(error.into());
-            }
+            Err(error) => return Err(fail(session, wire, error).await),
         };
         let result = go_on(session, wire, done).await;
         if result.is_err() {

@@ -7,7 +7,7 @@ use rustls::ProtocolVersion;
 
 use super::error::TlsError;
 use super::session::Session;
-use super::wire::{Wire, fill, flush, send_alert};
+use super::wire::{Wire, fail, fill, flush};
 use crate::kernel::checkpoint::{checkpoint_if_cancelled, free_checkpoint};
 use crate::stream::{SendProgress, SendStream};
 
@@ -68,8 +68,12 @@ pub(super) async fn receive_some(
         free_checkpoint().await;
         return Ok(0);
     }
-    session.borrow().check_receiving()?;
-    if let Err(error) = wire.ensure_handshake(session).await {
+    let allowed = session.borrow().check_receiving();
+    let ready = match allowed {
+        Ok(()) => wire.ensure_handshake(session).await,
+        refused => refused,
+    };
+    if let Err(error) = ready {
         let is_truncated = TlsError::of(&error) == Some(&TlsError::Truncated);
         let is_fine = is_truncated && session.borrow().https_compatible;
         session.borrow_mut().ended_before_handshake = is_fine;
@@ -89,20 +93,17 @@ pub(super) async fn receive_some(
                 fill(session, wire).await?;
                 has_waited = true;
             }
-            Err(error) => {
-                send_alert(session, wire).await;
-                return Err(error.into());
-            }
+            Err(error) => return Err(fail(session, wire, error).await),
         }
     }
 }
 
 pub(super) async fn send_eof(session: &RefCell<Session>, wire: &mut impl Wire) -> io::Result<()> {
     session.borrow().check_open()?;
-    if !session.borrow().has_sent_eof() {
-        session.borrow().check_sending()?;
+    if !session.borrow().has_said_end() {
+        session.borrow().check_transport_sends()?;
         wire.ensure_handshake(session).await?;
-        if !can_half_close(session) {
+        if !can_half_close(&session.borrow()) {
             let why = "TLS 1.2 can't end one direction alone: the other side would close both";
             return Err(io::Error::new(io::ErrorKind::Unsupported, why));
         }
@@ -112,9 +113,13 @@ pub(super) async fn send_eof(session: &RefCell<Session>, wire: &mut impl Wire) -
     Ok(())
 }
 
-fn can_half_close(session: &RefCell<Session>) -> bool {
-    let session = session.borrow();
+fn can_half_close(session: &Session) -> bool {
     session.connection().is_ok_and(|connection| connection.protocol_version() == Some(ProtocolVersion::TLSv1_3))
+}
+
+/// Whether a [`send_eof`] is known to fail.
+pub(super) fn can_not_end_sending(session: &Session) -> bool {
+    session.is_broken() || session.is_sending_broken() || (session.is_handshaken() && !can_half_close(session))
 }
 
 /// Says that nothing more will come, unless that was said, and sends that, and what there is to send before it.
@@ -122,7 +127,9 @@ pub(super) async fn end_sending(session: &RefCell<Session>, wire: &mut impl Wire
     checkpoint_if_cancelled().await;
     let mut sender = wire.sender().await;
     session.borrow_mut().send_close_notify();
-    flush(session, &mut *sender).await
+    flush(session, &mut *sender).await?;
+    session.borrow_mut().end_is_sent();
+    Ok(())
 }
 
 /// Ends the TLS session on both sides. What follows it stays where it came.

@@ -1,5 +1,6 @@
 //! The state of a TLS stream, without its transport: nothing in here waits.
 
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -9,8 +10,9 @@ use super::error::{NeedHandshakeError, TlsError};
 use crate::kernel::reactor::ClosedResourceError;
 use crate::sync::BrokenResourceError;
 
-/// How much is asked of the transport at a time: a whole record of the largest size, and a little more.
-const ROOM: usize = 17 * 1024;
+/// How much is asked of the transport at first, and then at most, if it has as much as it is asked for again and again.
+const ROOM: usize = 4 * 1024;
+const MOST_ROOM: usize = 64 * 1024;
 
 /// How much is encrypted before it is sent: four records of the largest size.
 const ROUND: usize = 64 * 1024;
@@ -34,6 +36,8 @@ pub(super) struct Session {
     /// Boxed: it is large, and a stream should be cheap to move.
     connection: Box<Connection>,
     state: State,
+    /// Why it is broken, if the operation that met it was given up before it could tell: the next one does.
+    untold: Cell<Option<TlsError>>,
     /// Done, and our part of it has been sent.
     handshaken: bool,
     /// An end without `close_notify` is as good as one with it; and we send none.
@@ -55,8 +59,12 @@ pub(super) struct Session {
     in_flight: bool,
     /// Sending was begun and has not succeeded yet: the transport may hold some of it back, as TLS itself does.
     interrupted: bool,
-    /// The user has said that nothing more will come.
-    eof_sent: bool,
+    /// The user will send nothing more.
+    sending_closed: bool,
+    /// rustls was told to say so (with a `close_notify`), which is possible once.
+    end_said: bool,
+    /// That has been sent.
+    end_sent: bool,
     /// The transport can't send any more, or nobody knows how much of a record it has sent.
     sending_broken: bool,
 }
@@ -77,6 +85,7 @@ impl Session {
         Self {
             connection: Box::new(connection),
             state: State::Open,
+            untold: Cell::new(None),
             handshaken: false,
             https_compatible: false,
             incoming: Incoming::default(),
@@ -87,7 +96,9 @@ impl Session {
             outgoing: Vec::new(),
             in_flight: false,
             interrupted: false,
-            eof_sent: false,
+            sending_closed: false,
+            end_said: false,
+            end_sent: false,
             sending_broken: false,
         }
     }
@@ -97,15 +108,20 @@ impl Session {
     pub(super) fn check_open(&self) -> io::Result<()> {
         match self.state {
             State::Open => Ok(()),
-            State::Broken => Err(BrokenResourceError::of_stream()),
+            State::Broken => Err(self.untold.take().map_or_else(BrokenResourceError::of_stream, io::Error::from)),
             State::Closed => Err(io::Error::other(ClosedResourceError)),
         }
     }
 
     pub(super) fn check_sending(&self) -> io::Result<()> {
-        if self.eof_sent {
+        if self.sending_closed {
             return Err(io::Error::other(ClosedResourceError));
         }
+        self.check_transport_sends()
+    }
+
+    /// As `check_sending`, for what is sent though the user sends nothing more.
+    pub(super) fn check_transport_sends(&self) -> io::Result<()> {
         self.check_open()?;
         if self.sending_broken { Err(BrokenResourceError::of_stream()) } else { Ok(()) }
     }
@@ -129,12 +145,25 @@ impl Session {
         self.handshaken
     }
 
-    pub(super) fn has_sent_eof(&self) -> bool {
-        self.eof_sent
+    pub(super) fn is_sending_closed(&self) -> bool {
+        self.sending_closed
+    }
+
+    pub(super) fn has_said_end(&self) -> bool {
+        self.end_said
+    }
+
+    pub(super) fn has_sent_end(&self) -> bool {
+        self.end_sent
     }
 
     pub(super) fn is_sending_broken(&self) -> bool {
         self.sending_broken
+    }
+
+    /// An operation that was to tell of this was given up.
+    pub(super) fn keep_untold(&self, error: TlsError) {
+        self.untold.set(Some(error));
     }
 
     pub(super) fn break_all(&mut self) {
@@ -233,7 +262,7 @@ impl Session {
         let Some(mut piece) = self.incoming.piece() else { return Ok(false) };
         while !piece.is_empty() {
             let fed = match self.connection.read_tls(&mut piece) {
-                Ok(1..) => process_fed(&mut self.connection, self.eof_sent),
+                Ok(1..) => process_fed(&mut self.connection, self.end_said),
                 // It has room for a whole record, and looks at each before it is given another.
                 other => Err(rustls::Error::General(format!("no room for a record: {other:?}"))),
             };
@@ -254,7 +283,7 @@ impl Session {
     /// Room for what the transport has. [`give_room_back`](Self::give_room_back).
     pub(super) fn take_room(&mut self) -> Vec<u8> {
         let mut room = std::mem::take(&mut self.room);
-        room.resize(ROOM, 0);
+        room.resize(room.len().max(ROOM), 0);
         room
     }
 
@@ -262,12 +291,17 @@ impl Session {
         self.room = room;
     }
 
-    /// This has come from the transport; nothing is its end.
-    pub(super) fn received(&mut self, data: &[u8]) {
+    /// This much of the room was filled; nothing is the transport's end.
+    pub(super) fn received(&mut self, room: &mut Vec<u8>, count: usize) {
+        let data = &room[..count];
         self.transport_ended |= data.is_empty();
         self.incoming.bytes.drain(..self.incoming.start);
         self.incoming.start = 0;
         self.incoming.bytes.extend_from_slice(data);
+        if count == room.len() && count < MOST_ROOM {
+            // Each call of the system costs as much as to decrypt some records.
+            room.resize(2 * count, 0);
+        }
     }
 
     /// Fails unless all data was received, up to the other side's word that this is the end.
@@ -297,14 +331,19 @@ impl Session {
 
     /// Says that nothing more will come. Once: rustls says it only the first time.
     pub(super) fn send_close_notify(&mut self) {
-        self.eof_sent = true;
+        (self.sending_closed, self.end_said) = (true, true);
         self.connection.send_close_notify();
         self.collect();
     }
 
     /// The user does not want to send any more.
     pub(super) fn close_sending(&mut self) {
-        self.eof_sent = true;
+        self.sending_closed = true;
+    }
+
+    /// All that there was to send has been sent, and with it the end.
+    pub(super) fn end_is_sent(&mut self) {
+        self.end_sent = true;
     }
 
     /// Asks for new keys.
@@ -352,10 +391,11 @@ impl Session {
         Ok(Some(std::mem::take(&mut self.outgoing)))
     }
 
-    /// So many bytes of these records have been sent; `None` if nobody knows.
+    /// So many bytes of these records have been sent; `None` if nobody knows. That is so as well if it was more than there
+    /// are, by the account of a stream that can't count.
     pub(super) fn land(&mut self, mut records: Vec<u8>, sent: Option<usize>) {
         self.in_flight = false;
-        let Some(sent) = sent else { return self.break_sending() };
+        let Some(sent) = sent.filter(|sent| *sent <= records.len()) else { return self.break_sending() };
         records.drain(..sent);
         records.append(&mut self.outgoing);
         self.outgoing = records;
@@ -379,8 +419,8 @@ impl Session {
 }
 
 /// Has rustls look at what it was given.
-fn process_fed(connection: &mut Connection, eof_sent: bool) -> Result<(), rustls::Error> {
-    if !eof_sent {
+fn process_fed(connection: &mut Connection, end_said: bool) -> Result<(), rustls::Error> {
+    if !end_said {
         return connection.process_new_packets().map(drop);
     }
     // With debug assertions, rustls 0.23 takes it for a bug of its own when it has an alert to send after the end was

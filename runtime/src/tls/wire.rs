@@ -1,13 +1,18 @@
 //! How operations reach the transport: as a whole, or in halves of which another task may use the other.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
 use std::ops::DerefMut;
+use std::pin::pin;
+use std::task::Poll;
 
+use super::error::TlsError;
 use super::handshake::handshake;
 use super::session::Session;
+use crate::kernel::checkpoint::checkpoint;
 use crate::stream::{ByteStream, ReceiveStream, SendProgress, SendStream, SplitStream};
-use crate::sync::{Lock, LockGuard};
+use crate::sync::{BrokenResourceError, Lock, LockGuard};
 
 /// The transport of a TLS stream, for one operation.
 pub(super) trait Wire {
@@ -147,11 +152,42 @@ pub(super) async fn flush(session: &RefCell<Session>, sender: &mut impl SendStre
     Ok(())
 }
 
+/// How often the sending of an alert is polled, with a yield after each. A transport that has room needs a few at most; one
+/// that has none would let us wait for ever.
+const ALERT_POLLS: usize = 8;
+
+/// What an operation fails with that has met an error of TLS: first the other side is told, as far as that needs no
+/// waiting. Given up meanwhile, it leaves the error to the next operation.
+pub(super) async fn fail(session: &RefCell<Session>, wire: &mut impl Wire, error: TlsError) -> io::Error {
+    let mut untold = Untold { session, error: Some(error) };
+    send_alert(session, wire).await;
+    untold.error.take().map_or_else(BrokenResourceError::of_stream, io::Error::from)
+}
+
+/// An error that an operation is to tell. When this is dropped before, another one can.
+struct Untold<'a> {
+    session: &'a RefCell<Session>,
+    error: Option<TlsError>,
+}
+
+impl Drop for Untold<'_> {
+    fn drop(&mut self) {
+        if let Some(error) = self.error.take() {
+            self.session.borrow().keep_untold(error);
+        }
+    }
+}
+
 /// Tells the other side what it has done wrong, unless somebody else is sending, who will then do so. That this fails
 /// is no news.
-pub(super) async fn send_alert(session: &RefCell<Session>, wire: &mut impl Wire) {
-    if let Some(mut sender) = wire.try_sender() {
-        let _ = flush(session, &mut *sender).await;
+async fn send_alert(session: &RefCell<Session>, wire: &mut impl Wire) {
+    let Some(mut sender) = wire.try_sender() else { return };
+    let mut sending = pin!(flush(session, &mut *sender));
+    for _ in 0..ALERT_POLLS {
+        if poll_fn(|context| Poll::Ready(sending.as_mut().poll(context).is_ready())).await {
+            return;
+        }
+        checkpoint().await;
     }
 }
 
@@ -173,6 +209,6 @@ pub(super) async fn fill(session: &RefCell<Session>, wire: &mut impl Wire) -> io
     let bytes = session.borrow_mut().take_room();
     let mut room = Room { session, bytes };
     let count = receiver.receive_some(&mut room.bytes).await?;
-    session.borrow_mut().received(&room.bytes[..count]);
+    session.borrow_mut().received(&mut room.bytes, count);
     Ok(())
 }

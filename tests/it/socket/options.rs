@@ -7,6 +7,7 @@ use std::time::Duration;
 use socket2::SockRef;
 use trio::net::{Keepalive, SocketOptions, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
 use trio::open_tcp_listeners;
+use trio::testing::net::Network;
 
 use super::{has_v6, scratch, soon, tcp_pair};
 use crate::support::secs;
@@ -53,6 +54,38 @@ async fn options_are_kept() {
     assert_eq!(socket.multicast_if_v4().unwrap(), Ipv4Addr::LOCALHOST);
 }
 
+// Closing such a socket would block the run: with the peer silent and something unsent, for all of the time.
+#[trio::test]
+async fn no_socket_lingers_for_a_time() {
+    let refused = |result: std::io::Result<()>| assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidInput);
+    let (a, _b) = tcp_pair().await;
+    refused(a.set_linger(Some(secs(1))));
+    assert_eq!(a.linger().unwrap(), None);
+    a.set_linger(Some(Duration::ZERO)).unwrap();
+    refused(a.set_linger(Some(Duration::from_nanos(1))));
+    a.set_linger(None).unwrap();
+    assert_eq!(a.linger().unwrap(), None);
+
+    let mut listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let host = Network::new().host("host");
+    let virtual_listener = host.run(TcpListener::bind("127.0.0.1:80")).await.unwrap();
+    let options = SocketOptions::new().linger(secs(1));
+    refused(options.connect(address).await.map(drop));
+    refused(options.connect(&[address, address][..]).await.map(drop));
+    refused(options.listen("127.0.0.1:0").await.map(drop));
+    refused(options.bind_udp("127.0.0.1:0").await.map(drop));
+    refused(open_tcp_listeners(0, Some("127.0.0.1")).options(options.clone()).await.map(drop));
+    // What works in a virtual network works elsewhere.
+    refused(host.run(options.connect(virtual_listener.local_addr().unwrap())).await.map(drop));
+    refused(host.run(options.listen("127.0.0.1:81")).await.map(drop));
+
+    let client = SocketOptions::new().linger(Duration::ZERO).connect(address).await.unwrap();
+    let (mut server, _) = soon(listener.accept()).await.unwrap();
+    drop(client);
+    assert_eq!(soon(server.receive_some(&mut [0; 8])).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
 #[trio::test]
 async fn every_socket_has_buffers() {
     macro_rules! check {
@@ -81,7 +114,7 @@ async fn options_are_there_before_the_connection() {
     let options = SocketOptions::new()
         .nodelay(false)
         .keepalive(keepalive)
-        .linger(secs(1))
+        .linger(Duration::ZERO)
         .ttl(33)
         .recv_buffer_size(30_000)
         .send_buffer_size(20_000)
@@ -94,7 +127,7 @@ async fn options_are_there_before_the_connection() {
     assert!(server.nodelay().unwrap(), "what is accepted has the defaults of its own");
     for stream in [&client, &server] {
         assert_eq!(stream.keepalive().unwrap(), Some(keepalive));
-        assert_eq!(stream.linger().unwrap(), Some(secs(1)));
+        assert_eq!(stream.linger().unwrap(), Some(Duration::ZERO));
         assert!((30_000..=60_000).contains(&stream.recv_buffer_size().unwrap()));
     }
     assert_eq!(client.ttl().unwrap(), 33);

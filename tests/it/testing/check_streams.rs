@@ -3,18 +3,16 @@
 use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
-use std::time::Duration;
 
-use trio::net::{TcpListener, TcpStream};
+use trio::net::TcpStream;
 use trio::testing::{
     LockstepReceiveStream, LockstepSendStream, LockstepStream, MockClock, NeverClogged, check_half_closeable_stream,
     check_one_way_stream, check_shared_half_closeable_stream, check_shared_one_way_stream, check_two_way_stream,
     lockstep_stream_one_way_pair, lockstep_stream_pair, memory_stream_one_way_pair, memory_stream_pair,
-    wait_all_tasks_blocked,
 };
 use trio::{AsyncResource, BusyResourceError, ByteStream, HalfCloseableStream, ReceiveStream, SendStream};
 
-use crate::support::{panic_text, secs};
+use crate::support::{clog_tcp, panic_text, secs, tcp_pair};
 
 // ---------------------------------------------------------------------- what is right
 
@@ -46,40 +44,12 @@ async fn lockstep_streams_pass_in_both_directions() {
     check_half_closeable_stream(maker, maker).await;
 }
 
-async fn tcp_pair() -> (TcpStream, TcpStream) {
-    let mut listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let (server, _) = listener.accept().await.unwrap();
-    (client, server)
-}
-
 /// A connection on which both sides have sent as much as the system takes.
 async fn clogged_tcp_pair() -> (TcpStream, TcpStream) {
     let (mut client, mut server) = tcp_pair().await;
-    clog(&mut client).await;
-    clog(&mut server).await;
+    clog_tcp(&mut client, |stream| stream).await;
+    clog_tcp(&mut server, |stream| stream).await;
     (client, server)
-}
-
-async fn clog(stream: &mut TcpStream) {
-    let much = vec![0; 20_000_000];
-    loop {
-        let sent = trio::cancel_scope! { |scope|
-            trio::nursery! { |n|
-                n.start_soon(async {
-                    wait_all_tasks_blocked(Duration::from_millis(20)).await;
-                    scope.cancel();
-                });
-                stream.send_all(&much).await
-            }
-        };
-        assert!(sent.is_none(), "{sent:?}");
-        // The system may find room a little later after all.
-        let room = trio::move_on_after(Duration::from_millis(20), stream.wait_send_all_might_not_block()).await;
-        if room.is_none() {
-            return;
-        }
-    }
 }
 
 // trio: _tests/test_highlevel_socket.py::test_SocketStream_generic

@@ -18,6 +18,7 @@ use super::pki::{
     NAME, Tls13, VERSIONS, Version, assert_fails, both, client_config, narrow_pair, over, receive_exactly,
     server_config, shake, wide_pair,
 };
+use crate::support::secs;
 
 /// Polls a future so many times, each time that it is woken, then drops it.
 async fn poll_times<F: Future>(times: usize, future: F) -> Option<F::Output> {
@@ -215,7 +216,7 @@ async fn send_all_of_nothing_sends_what_was_left() {
         let (mut client, mut server) = shake(narrow_pair(version)).await;
         let mut progress = SendProgress::new();
         let (given_up, _) = both(
-            trio::move_on_after(crate::support::secs(1), client.send_counted(b"hello there", &mut progress)),
+            trio::move_on_after(secs(1), client.send_counted(b"hello there", &mut progress)),
             // Takes some of the record, and leaves the rest.
             poll_times(2, ReceiveStream::receive_some(server.transport_mut(), &mut [0; 1])),
         )
@@ -240,7 +241,7 @@ async fn a_transport_that_can_not_count_is_not_trusted_after_a_cancellation() {
         (client, TlsStream::server(Uncounted(there), server_config()).unwrap())
     };
     let (mut client, mut server) = shake(pair(narrow())).await;
-    let sent = trio::move_on_after(crate::support::secs(1), client.send_all(b"hello")).await;
+    let sent = trio::move_on_after(secs(1), client.send_all(b"hello")).await;
     assert!(sent.is_none());
     assert_fails::<BrokenResourceError>(client.send_all(b"hello").await);
     // The other direction is as good as ever.
@@ -254,7 +255,7 @@ async fn a_transport_that_can_not_count_is_not_trusted_after_a_cancellation() {
     // While nothing is cancelled, all is well.
     let (mut client, mut server) = shake(pair(wide())).await;
     client.send_all(b"hello").await.unwrap();
-    let received = trio::move_on_after(crate::support::secs(1), client.receive_some(&mut [0; 8])).await;
+    let received = trio::move_on_after(secs(1), client.receive_some(&mut [0; 8])).await;
     assert!(received.is_none());
     client.send_all(b" there").await.unwrap();
     assert_eq!(receive_exactly(&mut server, 11).await.unwrap(), b"hello there");
@@ -428,4 +429,161 @@ async fn whatever_is_cancelled_leaves_nothing() {
         assert_eq!(Rc::strong_count(&count), 1, "after {steps} steps");
     }
     assert_eq!(before, of_run());
+}
+
+/// A record that nobody has made.
+const NOISE: [u8; 45] = {
+    let mut noise = [7; 45];
+    (noise[0], noise[1], noise[2], noise[3], noise[4]) = (23, 3, 3, 0, 40);
+    noise
+};
+
+#[track_caller]
+fn assert_is_of_tls(result: std::io::Result<impl std::fmt::Debug>) {
+    let error = result.unwrap_err();
+    assert!(matches!(TlsError::of(&error), Some(TlsError::Rustls(_))), "{error:?}");
+}
+
+#[trio::test(autojump)]
+async fn an_error_does_not_wait_for_who_does_not_want_to_hear_of_it() {
+    let in_time = secs(10);
+    for version in VERSIONS {
+        // Nobody takes the alert.
+        let (mut client, mut server) = shake(narrow_pair(version)).await;
+        let noise = async { SendStream::send_all(client.transport_mut(), &NOISE).await.unwrap() };
+        let receive = trio::fail_after(in_time, receive_exactly(&mut server, 1));
+        let (received, ()) = both(receive, noise).await;
+        assert_is_of_tls(received.expect("it waits for the alert to be taken"));
+        assert_fails::<BrokenResourceError>(server.receive_some(&mut [0; 8]).await);
+        trio::fail_after(in_time, server.aclose()).await.unwrap().unwrap();
+    }
+    let (here, mut there) = narrow();
+    let mut server = TlsStream::server(here, server_config()).unwrap();
+    let noise = async { SendStream::send_all(&mut there, &NOISE).await.unwrap() };
+    let (done, ()) = both(trio::fail_after(in_time, server.do_handshake()), noise).await;
+    assert_is_of_tls(done.expect("it waits for the alert to be taken"));
+}
+
+#[trio::test(autojump)]
+async fn an_error_that_was_not_told_is_told_next_time() {
+    for during_handshake in [false, true] {
+        let mut given_up = 0;
+        for polls in 1.. {
+            let (mut client, mut server) = wide_pair(Tls13);
+            if !during_handshake {
+                (client, server) = shake((client, server)).await;
+            }
+            SendStream::send_all(client.transport_mut(), &NOISE).await.unwrap();
+            let first = poll_times(polls, server.receive_some(&mut [0; 8])).await;
+            let done = first.is_some();
+            match first {
+                Some(result) => assert_is_of_tls(result),
+                None => {
+                    given_up += 1;
+                    match polls % 3 {
+                        0 => assert_is_of_tls(server.receive_some(&mut [0; 8]).await),
+                        1 if !during_handshake => assert_is_of_tls(receive_exactly(&mut server, 1).await),
+                        _ if during_handshake => assert_is_of_tls(server.do_handshake().await),
+                        _ => assert_is_of_tls(receive_exactly(&mut server, 1).await),
+                    }
+                }
+            }
+            // Once.
+            assert_fails::<BrokenResourceError>(server.receive_some(&mut [0; 8]).await);
+            if done {
+                break;
+            }
+            assert!(polls < 50, "it does not end");
+        }
+        assert!(given_up > 2, "there was nothing to give up");
+    }
+}
+
+/// A transport whose user is cancelled as soon as something has come.
+struct Cancelling(Line, Rc<RefCell<Option<trio::CancelHandle>>>);
+
+impl AsyncResource for Cancelling {
+    async fn aclose(&mut self) -> std::io::Result<()> {
+        self.0.aclose().await
+    }
+}
+
+impl SendStream for Cancelling {
+    async fn send_all(&mut self, data: &[u8]) -> std::io::Result<()> {
+        self.0.send_all(data).await
+    }
+
+    async fn send_counted(&mut self, data: &[u8], progress: &mut SendProgress) -> std::io::Result<()> {
+        self.0.send_counted(data, progress).await
+    }
+
+    async fn wait_send_all_might_not_block(&mut self) -> std::io::Result<()> {
+        self.0.wait_send_all_might_not_block().await
+    }
+}
+
+impl ReceiveStream for Cancelling {
+    async fn receive_some(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let result = self.0.receive_some(buffer).await;
+        if let Some(handle) = self.1.take() {
+            handle.cancel();
+        }
+        result
+    }
+}
+
+impl ByteStream for Cancelling {}
+
+#[trio::test(autojump)]
+async fn an_error_survives_a_cancellation_in_the_step_in_which_it_came() {
+    let (here, there) = wide();
+    let handle = Rc::new(RefCell::new(None));
+    let server = TlsStream::server(Cancelling(there, Rc::clone(&handle)), server_config()).unwrap();
+    let client = TlsStream::client(here, Arc::new(client_config(Tls13)), NAME).unwrap();
+    let (mut client, mut server) = shake((client, server)).await;
+    SendStream::send_all(client.transport_mut(), &NOISE).await.unwrap();
+    let scope = trio::CancelScope::new();
+    handle.replace(Some(scope.handle()));
+    assert!(scope.run(server.receive_some(&mut [0; 8])).await.is_none());
+    assert_is_of_tls(server.receive_some(&mut [0; 8]).await);
+    assert_fails::<BrokenResourceError>(server.receive_some(&mut [0; 8]).await);
+}
+
+/// A transport that says it has sent more than it was given.
+struct Boasting(Line);
+
+impl AsyncResource for Boasting {
+    async fn aclose(&mut self) -> std::io::Result<()> {
+        self.0.aclose().await
+    }
+}
+
+impl SendStream for Boasting {
+    async fn send_all(&mut self, data: &[u8]) -> std::io::Result<()> {
+        self.0.send_all(data).await
+    }
+
+    async fn send_counted(&mut self, data: &[u8], progress: &mut SendProgress) -> std::io::Result<()> {
+        progress.add(1);
+        self.0.send_counted(data, progress).await
+    }
+
+    async fn wait_send_all_might_not_block(&mut self) -> std::io::Result<()> {
+        self.0.wait_send_all_might_not_block().await
+    }
+}
+
+impl ReceiveStream for Boasting {
+    async fn receive_some(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.receive_some(buffer).await
+    }
+}
+
+impl ByteStream for Boasting {}
+
+#[trio::test(autojump)]
+async fn a_transport_that_counts_wrong_is_not_trusted() {
+    let (here, _there) = wide();
+    let mut client = TlsStream::client(Boasting(here), Arc::new(client_config(Tls13)), NAME).unwrap();
+    assert_fails::<BrokenResourceError>(client.do_handshake().await);
 }

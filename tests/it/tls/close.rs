@@ -8,8 +8,8 @@ use std::sync::Arc;
 use trio::testing::{assert_checkpoints, memory_stream_pair};
 use trio::tls::{TlsError, TlsStream};
 use trio::{
-    AsyncResource, BrokenResourceError, ByteStream, CancelScope, ClosedResourceError, ReceiveStream, SendProgress,
-    SendStream,
+    AsyncResource, BrokenResourceError, ByteStream, ClosedResourceError, ReceiveStream, SendProgress, SendStream,
+    aclose_forcefully,
 };
 
 use super::line::{Line, wide};
@@ -17,13 +17,7 @@ use super::pki::{
     NAME, Tls12, Tls13, VERSIONS, assert_fails, both, client_config, narrow_pair, over, receive_exactly, server_config,
     shake, untrusting_config, wide_pair,
 };
-
-/// Closes a stream without grace.
-async fn close_forcefully(stream: &mut impl AsyncResource) {
-    let scope = CancelScope::new();
-    scope.handle().cancel();
-    let _ = scope.run(stream.aclose()).await;
-}
+use crate::support::secs;
 
 fn is_broken(result: io::Result<impl std::fmt::Debug>) -> bool {
     result.as_ref().is_err_and(super::pki::is::<BrokenResourceError>)
@@ -148,7 +142,7 @@ async fn closing_is_told_and_waits_for_nobody() {
 async fn a_cut_connection_is_an_error() {
     for version in VERSIONS {
         let (mut client, mut server) = shake(wide_pair(version)).await;
-        close_forcefully(&mut client).await;
+        aclose_forcefully(&mut client).await.unwrap();
         let error = server.receive_some(&mut [0; 8]).await.unwrap_err();
         assert_eq!(TlsError::of(&error), Some(&TlsError::Truncated));
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
@@ -164,7 +158,7 @@ async fn a_cut_connection_is_fine_for_https() {
     for version in VERSIONS {
         let (client, server) = shake(wide_pair(version)).await;
         let (mut client, mut server) = (client.https_compatible(true), server.https_compatible(true));
-        close_forcefully(&mut client).await;
+        aclose_forcefully(&mut client).await.unwrap();
         assert_eq!(server.receive_some(&mut [0; 10]).await.unwrap(), 0);
         assert_eq!(server.receive_some(&mut [0; 10]).await.unwrap(), 0);
         assert_fails::<BrokenResourceError>(server.send_all(b"x").await);
@@ -322,4 +316,53 @@ async fn a_half_that_could_not_say_the_end_leaves_that_to_the_stream() {
     assert_fails::<ClosedResourceError>(client.send_all(b"x").await);
     client.aclose().await.unwrap();
     assert_eq!(server.receive_some(&mut [0; 8]).await.unwrap(), 0);
+}
+
+#[trio::test(autojump)]
+async fn a_half_says_the_end_that_was_given_up_before() {
+    // While it is sent.
+    let (mut client, mut server) = shake(narrow_pair(Tls13)).await;
+    let (_from, mut to) = client.split();
+    assert!(trio::move_on_after(secs(1), to.send_eof()).await.is_none());
+    let mut buffer = [0; 8];
+    let received = trio::fail_after(secs(10), server.receive_some(&mut buffer));
+    let (closed, received) = both(to.aclose(), received).await;
+    closed.unwrap();
+    assert_eq!(received.expect("the end was not sent").unwrap(), 0);
+
+    // During the handshake.
+    for pair in [wide_pair, narrow_pair] {
+        for version in VERSIONS {
+            let (mut client, mut server) = pair(version);
+            assert!(trio::move_on_after(secs(1), client.split().1.aclose()).await.is_none());
+            assert_fails::<ClosedResourceError>(client.send_all(b"x").await);
+            let received = async {
+                trio::move_on_after(secs(10), server.receive_some(&mut [0; 8])).await.map(|result| result.unwrap())
+            };
+            let (ended, received) = both(client.send_eof(), received).await;
+            match version {
+                Tls13 => assert_eq!((ended.unwrap(), received), ((), Some(0))),
+                Tls12 => {
+                    assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::Unsupported);
+                    assert_eq!(received, None);
+                }
+            }
+        }
+    }
+}
+
+#[trio::test(autojump)]
+async fn tls_1_2_refuses_to_end_one_direction_again_and_again() {
+    let (mut client, mut server) = shake(wide_pair(Tls12)).await;
+    {
+        let (_from, mut to) = client.split();
+        assert_eq!(to.aclose().await.unwrap_err().kind(), io::ErrorKind::Unsupported);
+        assert_checkpoints(to.aclose()).await.unwrap();
+        assert_eq!(to.send_eof().await.unwrap_err().kind(), io::ErrorKind::Unsupported);
+    }
+    assert_eq!(client.send_eof().await.unwrap_err().kind(), io::ErrorKind::Unsupported);
+    // Nothing was said.
+    assert!(trio::move_on_after(secs(1), server.receive_some(&mut [0; 8])).await.is_none());
+    server.send_all(b"x").await.unwrap();
+    assert_eq!(receive_exactly(&mut client, 1).await.unwrap(), b"x");
 }

@@ -12,7 +12,7 @@ use trio::tls::rustls::pki_types::pem::PemObject;
 use trio::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use trio::tls::{TlsError, TlsListener, TlsStream, rustls};
 use trio::{
-    AsyncResource, ClosedResourceError, Listener, SendStream, open_tls_over_tcp_listeners, open_tls_over_tcp_stream,
+    AsyncResource, ClosedResourceError, Listener, open_tls_over_tcp_listeners, open_tls_over_tcp_stream,
     serve_tls_over_tcp,
 };
 
@@ -20,33 +20,15 @@ use super::pki::{
     Folder, NAME, Tls13, VERSIONS, assert_fails, both, client_config, echo, over, pki, receive_exactly, server_config,
     shake, untrusting_config,
 };
-
-async fn tcp_pair() -> (TcpStream, TcpStream) {
-    let mut listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    (client, listener.accept().await.unwrap().0)
-}
-
-/// Fills a connection until nothing more goes through.
-async fn clog(stream: &mut impl SendStream) {
-    const A_WHILE: Duration = Duration::from_millis(100);
-    let data = vec![0; 64 * 1024];
-    loop {
-        while trio::move_on_after(A_WHILE, stream.send_all(&data)).await.is_some() {}
-        // The system may find room a little later after all.
-        if trio::move_on_after(A_WHILE, stream.wait_send_all_might_not_block()).await.is_none() {
-            return;
-        }
-    }
-}
+use crate::support::{clog_tcp, secs, tcp_pair};
 
 #[trio::test]
 async fn tls_over_tcp_is_a_stream() {
     let maker = async || over(tcp_pair().await, Tls13);
     let clogged = async || {
         let (mut client, mut server) = shake(over(tcp_pair().await, Tls13)).await;
-        clog(&mut client).await;
-        clog(&mut server).await;
+        clog_tcp(&mut client, TlsStream::transport).await;
+        clog_tcp(&mut server, TlsStream::transport).await;
         (client, server)
     };
     Box::pin(check_half_closeable_stream(maker, clogged)).await;
@@ -97,7 +79,7 @@ async fn a_server_and_its_clients() {
         let client = open_tls_over_tcp_stream("localhost", port).config(trusting).https_compatible(true).await?;
         assert!(client.is_https_compatible());
         drop(client);
-        trio::fail_after(crate::support::secs(60), async {
+        trio::fail_after(secs(60), async {
             while failed.get() < 3 {
                 trio::sleep(Duration::from_millis(5)).await;
             }

@@ -100,6 +100,8 @@ struct State {
     error: Option<i32>,
     /// There is no connection any more.
     broken: bool,
+    /// Nor the host on which this end was.
+    down: bool,
     received: VecDeque<u8>,
     /// The other end will send no more.
     ended: bool,
@@ -251,8 +253,7 @@ impl Endpoint {
 
     /// The host has lost all it had. Nobody is told.
     pub(super) fn crash(&self) {
-        self.state.borrow_mut().received.clear();
-        self.state.borrow_mut().ended = false;
+        self.state.borrow_mut().down = true;
         self.breaks(libc::ENETDOWN);
     }
 
@@ -268,8 +269,14 @@ impl Endpoint {
 }
 
 impl State {
+    /// What each call meets on a host that has crashed, however often it is asked.
+    fn check_up(&self) -> io::Result<()> {
+        if self.down { Err(os(libc::ENETDOWN)) } else { Ok(()) }
+    }
+
     /// Copies what has come, which stays there; an error is told once.
     fn look(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.check_up()?;
         if self.received.is_empty() {
             return match self.error {
                 _ if self.ended => Ok(0),
@@ -360,6 +367,7 @@ impl StreamSocket for Connection {
         let end = &*self.0;
         let count = {
             let mut state = end.state.borrow_mut();
+            state.check_up()?;
             if let Some(code) = state.error.take() {
                 return Err(os(code));
             }
@@ -399,6 +407,7 @@ impl StreamSocket for Connection {
         let end = &*self.0;
         {
             let mut state = end.state.borrow_mut();
+            state.check_up()?;
             if state.broken {
                 return Err(os(libc::ENOTCONN));
             }

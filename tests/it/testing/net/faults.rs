@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use trio::current_time;
-use trio::net::TcpStream;
+use trio::net::{TcpStream, UdpSocket};
 use trio::testing::net::{Host, Link, Network};
 use trio::testing::wait_all_tasks_blocked;
 
@@ -146,6 +146,32 @@ async fn nobody_is_told_of_a_crash_until_they_ask() {
     let mut again = listen(b, "0.0.0.0:81").await.unwrap();
     a.run(TcpStream::connect((b.address(), 81))).await.unwrap();
     again.accept().await.unwrap();
+}
+
+// Not once, and then an end as if all were well.
+#[trio::test(autojump)]
+async fn sockets_of_a_host_that_has_crashed_fail_for_good() {
+    let (_network, _a, b, mut client, server) = connected().await;
+    let accepted = listen(&b, "0.0.0.0:81").await.unwrap();
+    let datagrams = b.run(UdpSocket::bind("0.0.0.0:53")).await.unwrap();
+    let (mut server, mut listener) = (server, accepted);
+    client.send_all(b"never read").await.unwrap();
+    client.send_eof().await.unwrap();
+    trio::sleep(secs(1)).await;
+    b.crash();
+    for restarted in [false, true] {
+        for _ in 0..3 {
+            let down = |error: std::io::Error| assert_eq!(error.kind(), ErrorKind::NetworkDown, "{restarted}");
+            down(server.receive_some(&mut [0; 8]).await.unwrap_err());
+            down(server.peek(&mut [0; 8]).await.unwrap_err());
+            down(server.send_all(b"x").await.unwrap_err());
+            down(server.send_eof().await.unwrap_err());
+            down(listener.accept().await.map(drop).unwrap_err());
+            down(datagrams.recv(&mut [0; 8]).await.unwrap_err());
+            down(datagrams.send_to(b"x", "127.0.0.1:53").await.unwrap_err());
+        }
+        b.restart();
+    }
 }
 
 #[trio::test(autojump)]
