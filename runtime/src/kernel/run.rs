@@ -503,7 +503,7 @@ impl Run {
     fn wait(&self) {
         let Some(pause) = self.plan() else { return };
         let timeout = pause.timeout;
-        if self.asked.take() && timeout != Some(Duration::ZERO) && self.spin.until(|| self.opened.inbox.has_mail()) {
+        if timeout != Some(Duration::ZERO) && self.asked.take() && self.spin.until(|| self.opened.inbox.has_mail()) {
             // Taken by the next pass, before which the rest of the outside has its turn as often as ever.
             return;
         }
