@@ -82,7 +82,8 @@ pub(super) struct Inner<T> {
 
 /// How a file is read.
 pub(super) struct Reading<T> {
-    /// How the file's position is put to where its user thinks that it is; without it the file is two streams.
+    /// How the file's position is put to where its user thinks that it is; without it, it is not known whether it has one,
+    /// and it is not read ahead.
     pub(super) rewind: Option<Rewind<T>>,
     /// A read may ask for more than it was asked for.
     pub(super) ahead: bool,
@@ -120,8 +121,11 @@ impl<T> Inner<T> {
 
     /// Puts the file's own position to where the user's is.
     pub(super) fn settle(&mut self) -> io::Result<()> {
-        let Some(rewind) = self.reading.rewind.filter(|_| self.unread.len() > 0) else { return Ok(()) };
         let count = self.unread.len() as u64;
+        if count == 0 {
+            return Ok(());
+        }
+        let Some(rewind) = self.reading.rewind else { return Err(left(count)) };
         match rewind(self.file(), count) {
             Ok(()) => self.unread.clear(),
             // A pipe or terminal: reading and writing have nothing to do with each other.
@@ -130,6 +134,23 @@ impl<T> Inner<T> {
         }
         Ok(())
     }
+
+    /// The same before the file goes, and with it whatever is still unread.
+    pub(super) fn settle_for_good(&mut self) -> io::Result<()> {
+        self.settle()?;
+        match self.unread.len() as u64 {
+            0 => Ok(()),
+            count => Err(left(count)),
+        }
+    }
+}
+
+/// What a read has left can't be given back to the file.
+fn left(count: u64) -> io::Error {
+    let message = format!(
+        "{count} bytes that nobody has asked for yet were read from what may be unable to seek: read them first"
+    );
+    io::Error::new(ErrorKind::NotSeekable, message)
 }
 
 impl<T: Read> Inner<T> {
@@ -174,13 +195,15 @@ impl<T: Read> Inner<T> {
 
     /// Sees to it that all is there up to this byte, or to the file's end; gives how much that is.
     pub(super) fn fill_until(&mut self, byte: u8) -> io::Result<usize> {
+        // What is read too much has to be given back to the file.
+        let amount = if self.reading.rewind.is_some() { AHEAD } else { 1 };
         let mut searched = 0;
         loop {
             if let Some(at) = self.unread.get()[searched..].iter().position(|one| *one == byte) {
                 return Ok(searched + at + 1);
             }
             searched = self.unread.len();
-            if self.read_some(AHEAD)? == 0 {
+            if self.read_some(amount)? == 0 {
                 return Ok(searched);
             }
         }

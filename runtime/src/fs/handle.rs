@@ -6,7 +6,6 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::buffer::{Inner, MOST, Reading, seek_back};
-use super::in_thread;
 use super::turns::Turns;
 use crate::kernel::checkpoint::free_checkpoint;
 use crate::lowlevel::checkpoint_if_cancelled;
@@ -16,7 +15,8 @@ use crate::{AsyncResource, ClosedResourceError, ReceiveStream, SendStream, shiel
 /// Makes something that blocks asynchronous: Trio's `wrap_file`.
 ///
 /// Whatever of [`Read`], [`Write`] and [`Seek`] it can do, the [`AsyncFile`] can. It reads exactly what it is asked for,
-/// unless told otherwise ([`AsyncFile::read_ahead`]). Not a checkpoint.
+/// unless told otherwise ([`AsyncFile::read_ahead`]), lines included: those are read byte by byte, on one trip to a thread
+/// for each line. Where that costs too much, wrap a [`BufReader`](io::BufReader), or have it read ahead. Not a checkpoint.
 ///
 /// # Examples
 ///
@@ -43,11 +43,15 @@ pub fn wrap_file<T: Send + 'static>(file: T) -> AsyncFile<T> {
 ///
 /// **Position.** There is one position, as with a file of the standard library, also if something has been read ahead:
 /// before a write, and before anybody else gets to see the file, its own position is put to where the
-/// user's is. What can't seek (a pipe, a terminal) has none: what was read ahead stays for the next read.
+/// user's is. What the system can't seek (a pipe, a terminal) has none: what was read ahead stays for the next read, and
+/// taking the file out is an error while there is any. Of what [`wrap_file`] has wrapped it is not known whether it can seek,
+/// until [`read_ahead`](Self::read_ahead) says so, with either answer. It is never read ahead; but a read that was dropped, or
+/// that failed, may have left bytes, and while there are some, a write and whatever else needs the position is an error
+/// ([`NotSeekable`](ErrorKind::NotSeekable)).
 ///
 /// **Reading ahead.** A file that [`File`](super::File) has opened asks the system for 64 KiB at least, so that small reads
 /// cost no trip each; what another handle writes there meanwhile may not be seen. [`read_ahead`](Self::read_ahead) switches
-/// it. Reading lines always reads ahead.
+/// it. Reading lines reads ahead in any case, where the position can be put back.
 ///
 /// **Writing** is never put off: what was written has been given to the system when the operation returns.
 ///
@@ -85,15 +89,17 @@ impl<T: Send + 'static> AsyncFile<T> {
         }
     }
 
-    /// Does something with the file on a worker thread, after all that was begun before.
+    /// Does something with the file on a worker thread, after all that a thread has begun before.
     pub(super) async fn call<R: Send + 'static>(
         &mut self,
         f: impl FnOnce(&mut Inner<T>) -> io::Result<R> + Send + 'static,
     ) -> io::Result<R> {
         let inner = Arc::clone(self.opened()?);
-        let (ticket, reading) = (self.turns.begin(), self.reading);
-        in_thread(move || {
-            ticket.wait();
+        self.turns.calm().await;
+        let ready = Call::new().ready().await;
+        // From here on it will be done, whatever becomes of this future.
+        let (turn, reading) = (self.turns.begin(), self.reading);
+        let begun = ready.begin(move || {
             let result = {
                 let mut inner = lock(&inner);
                 inner.reading = reading;
@@ -101,10 +107,10 @@ impl<T: Send + 'static> AsyncFile<T> {
             };
             // Before the turn ends: nobody else has the file then.
             drop(inner);
-            drop(ticket);
+            drop(turn);
             result
-        })
-        .await
+        });
+        begun?.await
     }
 
     /// What is unread now; nothing, while an operation that nobody waits for is under way.
@@ -116,7 +122,8 @@ impl<T: Send + 'static> AsyncFile<T> {
     ///
     /// # Errors
     ///
-    /// [`ClosedResourceError`] if the file has been closed; the system's, if its position can't be put right before, or if there is no thread.
+    /// [`ClosedResourceError`] if the file has been closed; [`NotSeekable`](ErrorKind::NotSeekable) or the system's, if its
+    /// position can't be put right before; the system's, if there is no thread.
     ///
     /// # Examples
     ///
@@ -185,22 +192,22 @@ impl<T: Send + 'static> AsyncFile<T> {
             free_checkpoint().await;
             return Ok(());
         };
-        let ticket = self.turns.begin();
-        let close = Call::new().try_run_sync(move || {
-            ticket.wait();
-            drop(inner);
-        });
-        // Without a thread it has been dropped, and so closed, here.
-        let _ = shield(close).await;
+        let close = async {
+            self.turns.calm().await;
+            // Without a thread it has been dropped, and so closed, here.
+            let _ = Call::new().try_run_sync(move || drop(inner)).await;
+        };
+        shield(close).await;
         checkpoint_if_cancelled().await;
         Ok(())
     }
 
-    /// Takes out what is wrapped. Cancelled, it has closed the file.
+    /// Takes out what is wrapped. Cancelled or failed, it has closed the file.
     ///
     /// # Errors
     ///
-    /// [`ClosedResourceError`] if the file has been closed; the system's, if its position can't be put right.
+    /// [`ClosedResourceError`] if the file has been closed; the system's, if its position can't be put right;
+    /// [`NotSeekable`](ErrorKind::NotSeekable), if it has none and something was read that nobody has asked for yet.
     ///
     /// # Examples
     ///
@@ -210,14 +217,14 @@ impl<T: Send + 'static> AsyncFile<T> {
     /// ```
     pub async fn into_inner(mut self) -> io::Result<T> {
         self.call(|inner| {
-            inner.settle()?;
+            inner.settle_for_good()?;
             Ok(inner.file.take().expect("the file is taken out once, with its handle"))
         })
         .await
     }
 
-    /// Takes what is wrapped apart, on a worker thread, and wraps what that gives: Trio's `detach`. Cancelled, it has closed
-    /// the file.
+    /// Takes what is wrapped apart, on a worker thread, and wraps what that gives: Trio's `detach`. Cancelled or failed, it has
+    /// closed the file.
     ///
     /// # Errors
     ///
@@ -241,7 +248,7 @@ impl<T: Send + 'static> AsyncFile<T> {
         apart: impl FnOnce(T) -> io::Result<U> + Send + 'static,
     ) -> io::Result<AsyncFile<U>> {
         let whole = |inner: &mut Inner<T>| {
-            inner.settle()?;
+            inner.settle_for_good()?;
             apart(inner.file.take().expect("the file is taken out once, with its handle"))
         };
         Ok(wrap_file(self.call(whole).await?))

@@ -13,7 +13,14 @@
 //! which goes on all the same. What is asked of the same [`AsyncFile`] later is done after it, so that operations never
 //! overtake each other. A *read* loses nothing, since what it has read goes to the file's buffer, where the next read
 //! finds it. A *write* is done whole (of more than 2 MiB, some part from the beginning), a *seek* and everything else is done
-//! as well, and an error is lost. A *forgotten* future (`mem::forget`) is the same, and holds the scopes around it for ever.
+//! as well, and an error is lost. An operation waits for those before it in its task, without a thread: dropped in that time,
+//! it has had no effect, as before its thread has begun in general. So however many are dropped, one thread at most is busy
+//! with a file.
+//!
+//! **Forgotten** (`mem::forget`), an operation does the same to its file: later ones wait for what its thread does, and for
+//! nothing else, and none at all wait for one that had not begun. But its task is taken to wait for it: one whose thread had
+//! begun holds the scopes around it for ever, and keeps its place among the [40 calls](crate::to_thread) of the run, also
+//! when the thread has come to its end.
 //!
 //! **Buffers.** Data is copied through a buffer that the file owns: a future can be forgotten, so a thread must
 //! not borrow from a task. See [`AsyncFile`] for what is read ahead, and when.

@@ -1,70 +1,95 @@
 //! The order of a file's operations, also of those that nobody waits for any more.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
-/// An operation that may not have ended.
+use crate::kernel::context;
+
+/// An operation that a thread has, or is about to have.
 #[derive(Debug, Default)]
-pub(super) struct Turn {
-    over: Mutex<bool>,
-    changed: Condvar,
+struct Turn(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    over: bool,
+    /// The task that waits for the end: only one can, the one that uses the file.
+    waiting: Option<Waker>,
 }
 
 impl Turn {
-    fn lock(&self) -> MutexGuard<'_, bool> {
-        self.over.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_over(&self) -> bool {
-        *self.lock()
+        self.lock().over
     }
 
-    fn wait(&self) {
-        drop(self.changed.wait_while(self.lock(), |over| !*over));
+    fn poll_over(&self, context: &Context<'_>) -> Poll<()> {
+        // May be foreign code, so outside of the lock.
+        let waker = context.waker().clone();
+        let mut state = self.lock();
+        if state.over {
+            return Poll::Ready(());
+        }
+        let before = state.waiting.replace(waker);
+        drop(state);
+        drop(before);
+        Poll::Pending
     }
 }
 
-/// Ends a turn when dropped: by the thread that has done its work, or with the call that never came to a thread.
+/// Ends a turn when dropped: by the thread that has done its work, or because there was none.
 #[derive(Debug)]
 pub(super) struct Ending(Arc<Turn>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        *self.0.lock() = true;
-        self.0.changed.notify_all();
+        let mut state = self.0.lock();
+        state.over = true;
+        let waiting = state.waiting.take();
+        drop(state);
+        if let Some(waker) = waiting {
+            waker.wake();
+        }
     }
 }
 
-/// The operations of a file that were begun and have not ended, as far as its owner knows.
+/// Whose turn it is. An operation waits for the one before *in its task*, and has a turn only when a thread is to do it:
+/// so one that is dropped, or forgotten, while it waits holds up nobody, and keeps no thread.
 #[derive(Debug, Default)]
-pub(super) struct Turns(Vec<Arc<Turn>>);
-
-/// Goes to the thread with an operation.
-#[derive(Debug)]
-pub(super) struct Ticket {
-    before: Vec<Arc<Turn>>,
-    _ending: Ending,
-}
-
-impl Ticket {
-    /// Blocks the thread until all earlier operations have ended.
-    pub(super) fn wait(&self) {
-        self.before.iter().for_each(|turn| turn.wait());
-    }
-}
+pub(super) struct Turns(Option<Arc<Turn>>);
 
 impl Turns {
     /// Whether nothing is under way, because of a call that was dropped before its end.
     pub(super) fn is_calm(&mut self) -> bool {
-        self.0.retain(|turn| !turn.is_over());
-        self.0.is_empty()
+        if self.0.as_ref().is_some_and(|turn| turn.is_over()) {
+            self.0 = None;
+        }
+        self.0.is_none()
     }
 
-    /// Begins an operation.
-    pub(super) fn begin(&mut self) -> Ticket {
-        self.0.retain(|turn| !turn.is_over());
-        let turn = Arc::new(Turn::default());
-        let before = self.0.clone();
-        self.0.push(Arc::clone(&turn));
-        Ticket { before, _ending: Ending(turn) }
+    /// Waits until nothing is under way. A cancel point.
+    pub(super) async fn calm(&mut self) {
+        let Some(turn) = self.0.as_ref().filter(|turn| !turn.is_over()) else { return };
+        // A thread works, if perhaps for another run: this one is not stuck.
+        let _counted = context::with(|run| run.outstanding.count());
+        poll_fn(|context| {
+            context::with(|run| {
+                if run.is_cancelled_here() {
+                    run.park_cancelled(context);
+                }
+            });
+            turn.poll_over(context)
+        })
+        .await;
+    }
+
+    /// Begins the turn of an operation, when it is [calm](Self::calm) and a thread is to do it.
+    pub(super) fn begin(&mut self) -> Ending {
+        let turn = Arc::<Turn>::default();
+        self.0 = Some(Arc::clone(&turn));
+        Ending(turn)
     }
 }

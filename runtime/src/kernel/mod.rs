@@ -45,6 +45,7 @@ pub(crate) mod scope;
 pub(crate) mod shutdown;
 pub(crate) mod signal;
 pub(crate) mod sleep;
+pub(crate) mod spin;
 pub(crate) mod start;
 pub(crate) mod system;
 pub(crate) mod task;

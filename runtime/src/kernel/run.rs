@@ -22,6 +22,7 @@ use super::reactor::{Look, Reactor, Selector};
 use super::reason::CancelReason;
 use super::schedule::{Schedule, Seeded};
 use super::shutdown::Shutdowns;
+use super::spin::Spin;
 use super::timers::{NEVER, NO_TIMER, Target, Time, Timers, UNARMED};
 use super::token::Outstanding;
 use super::tree::{Effects, Tree};
@@ -89,6 +90,9 @@ pub(crate) struct Run {
     chosen_per_step: u64,
     /// Steps since the last look at the reactor.
     steps: Cell<u32>,
+    /// Another thread has been asked for something since the run last waited.
+    asked: Cell<bool>,
+    spin: Spin,
     schedule: Schedule,
     /// What to do when nothing can ever run again.
     on_deadlock: deadlock::Action,
@@ -135,6 +139,8 @@ impl Run {
             budget_per_step,
             chosen_per_step,
             steps: Cell::new(0),
+            asked: Cell::new(false),
+            spin: Spin::default(),
             schedule,
             on_deadlock: builder.on_deadlock,
             deadlock_reported: Cell::new(false),
@@ -488,10 +494,19 @@ impl Run {
         root.poll(context)
     }
 
+    /// Another thread has been asked for something, and may answer soon.
+    pub(crate) fn has_asked(&self) {
+        self.asked.set(true);
+    }
+
     /// Waits until something happens outside.
     fn wait(&self) {
         let Some(pause) = self.plan() else { return };
         let timeout = pause.timeout;
+        if timeout != Some(Duration::ZERO) && self.asked.take() && self.spin.until(|| self.opened.inbox.has_mail()) {
+            // Taken by the next pass, before which the rest of the outside has its turn as often as ever.
+            return;
+        }
         let look = if timeout == Some(Duration::ZERO) {
             self.look(timeout)
         } else if self.opened.inbox.park() {

@@ -6,17 +6,20 @@
 //!
 //! Waking a thread costs more than a short call, too. So while one is on its way to the queue, no other is woken: it
 //! takes a job, and wakes the next thread, if there is more to do, before it begins. A job waits only for threads to
-//! wake up, never for another job.
+//! wake up, never for another job. And one worker at a time looks at the queue for a moment (see [`spin`](crate::kernel::spin))
+//! before it goes to sleep.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
+
+use crate::kernel::spin::Spin;
 
 /// What a worker does: a call, which gives what is to be done with its result once the worker can be used again.
 pub(super) type Job = Box<dyn FnOnce() -> Deliver + Send>;
@@ -31,6 +34,10 @@ pub(super) static CACHE: Cache = Cache::new(Duration::from_secs(10), start_threa
 
 pub(super) struct Cache {
     state: Mutex<State>,
+    /// How many jobs are in the queue, for those who look without the lock.
+    queued: AtomicUsize,
+    /// A worker is looking.
+    watched: AtomicBool,
     /// How long a worker stays idle before it ends.
     linger: Duration,
     /// How a thread with this name is started.
@@ -95,7 +102,7 @@ fn wake(state: MutexGuard<'_, State>, called: Option<Arc<Worker>>) {
 impl Cache {
     pub(super) const fn new(linger: Duration, start: fn(String, Life) -> io::Result<()>) -> Self {
         let state = State { queue: VecDeque::new(), idle: Vec::new(), coming: 0, threads: 0, started: 0, calls: 0 };
-        Self { state: Mutex::new(state), linger, start }
+        Self { state: Mutex::new(state), queued: AtomicUsize::new(0), watched: AtomicBool::new(false), linger, start }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -111,6 +118,7 @@ impl Cache {
         }
         state.calls += 1;
         state.queue.push_back(job);
+        self.queued.store(state.queue.len(), Ordering::Relaxed);
         let called = state.call_one();
         wake(state, called);
         Ok(())
@@ -139,7 +147,7 @@ impl Cache {
 
     /// The life of a worker.
     fn work(&self, first: Job) {
-        let worker = Arc::new(Worker::default());
+        let (worker, spin) = (Arc::new(Worker::default()), Spin::default());
         let mut next = Some(first);
         while let Some(job) = next {
             let deliver = job();
@@ -150,7 +158,16 @@ impl Cache {
                 // thread must live: it has been promised.
                 mem::forget(panic);
             }
+            self.watch(&spin);
             next = self.next_job(&worker);
+        }
+    }
+
+    /// Looks for the next job for a moment, on the way to the queue, unless another worker does.
+    fn watch(&self, spin: &Spin) {
+        if !self.watched.swap(true, Ordering::Relaxed) {
+            spin.until(|| self.queued.load(Ordering::Relaxed) > 0);
+            self.watched.store(false, Ordering::Relaxed);
         }
     }
 
@@ -160,6 +177,7 @@ impl Cache {
         loop {
             state.coming -= 1;
             if let Some(job) = state.queue.pop_front() {
+                self.queued.store(state.queue.len(), Ordering::Relaxed);
                 let called = state.call_one();
                 wake(state, called);
                 return Some(job);

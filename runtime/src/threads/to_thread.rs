@@ -136,7 +136,7 @@ impl<L: ThreadLimiter> Call<L> {
     /// that is [abandonable](Self::abandonable) is cancelled as any other operation.
     ///
     /// Dropped by foreign code, it leaves the thread to itself in any case; forgotten (`mem::forget`), it holds the scopes
-    /// around it for ever.
+    /// around it for ever, and keeps its place in the limiter until the run ends.
     ///
     /// # Panics
     ///
@@ -168,12 +168,37 @@ impl<L: ThreadLimiter> Call<L> {
     /// });
     /// ```
     pub async fn try_run_sync<T: Send + 'static>(self, f: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+        Ok(self.ready().await.begin(f)?.await)
+    }
+
+    /// Waits until the call may have a thread. What follows takes no time, so that whoever is dropped, or forgotten, up to
+    /// here has had no effect, and whoever [begins](Ready::begin) knows that the thread will come to it.
+    pub(crate) async fn ready(self) -> Ready<L::Token> {
         checkpoint_if_cancelled().await;
         let Self { name, abandonable, limiter, cache } = self;
         let borrower = Borrower::new(name.as_deref().unwrap_or("to_thread::run_sync"));
         let token = limiter.acquire_on_behalf_of(borrower).await;
         // A thread is not worth starting for somebody who is on the way out.
         checkpoint_if_cancelled().await;
+        Ready { name, abandonable, token, cache }
+    }
+}
+
+/// A call that may have a thread.
+pub(crate) struct Ready<K> {
+    name: Option<Cow<'static, str>>,
+    abandonable: bool,
+    token: K,
+    cache: &'static Cache,
+}
+
+impl<K: 'static> Ready<K> {
+    /// Gives the function to a thread, which will call it whatever becomes of the future that waits for its value.
+    pub(crate) fn begin<T: Send + 'static>(
+        self,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<impl Future<Output = T>> {
+        let Self { name, abandonable, token, cache } = self;
         let calls = Calls::current();
         let mut wait = context::with(|run| Wait::new(run, calls, abandonable));
         let shared = Arc::clone(&wait.shared);
@@ -186,7 +211,7 @@ impl<L: ThreadLimiter> Call<L> {
             Box::new(move || shared.put(result, cache))
         }))?;
         wait.started(token);
-        Ok(wait.await)
+        Ok(wait)
     }
 }
 

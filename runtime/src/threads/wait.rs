@@ -73,7 +73,10 @@ impl<T: 'static, K: 'static> Wait<T, K> {
 
     /// The thread has been given its work.
     pub(super) fn started(&mut self, token: K) {
-        let counted = context::with(|run| run.outstanding.count());
+        let counted = context::with(|run| {
+            run.has_asked();
+            run.outstanding.count()
+        });
         self.lent = Some(Lent { _token: token, _counted: counted });
     }
 

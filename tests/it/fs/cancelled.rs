@@ -237,15 +237,95 @@ async fn operations_keep_their_order_when_foreign_code_drops_them() {
     let (file, remote) = slow(b"");
     let mut file = wrap_file(file);
     abandon(&remote, "write", file.write_all(b"one ")).await;
-    // These have been begun, too, and wait for the first.
+    // These wait for the first, and are gone before it has ended.
     for text in ["two ", "three "] {
         abandon_after(some_turns(), file.write_all(text.as_bytes())).await;
     }
-    for _ in 0..4 {
+    remote.go.send(()).unwrap();
+    // The next one waits for the first as well, and comes to its thread.
+    abandon(&remote, "write", file.write_all(b"four ")).await;
+    assert_eq!(remote.begun.try_recv().ok(), None);
+    for _ in 0..2 {
         remote.go.send(()).unwrap();
     }
-    file.write_all(b"four").await.unwrap();
-    assert_eq!(file.wrapped().unwrap().data.get_ref(), b"one two three four");
+    file.write_all(b"five").await.unwrap();
+    assert_eq!(file.wrapped().unwrap().data.get_ref(), b"one four five");
+}
+
+/// As many operations as this are dropped or forgotten: more than the run has threads.
+const MANY: usize = 60;
+
+/// What else may be done meanwhile.
+async fn others_have_their_threads() {
+    let others = async {
+        let mut other = wrap_file(std::io::Cursor::new(b"text".to_vec()));
+        let mut text = String::new();
+        other.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text, "text");
+        assert_eq!(trio::to_thread::run_sync(|| 7).await, 7);
+    };
+    trio::fail_after(PATIENCE / 2, others).await.expect("there are threads for others");
+    let limiter = trio::to_thread::current_default_thread_limiter();
+    assert_eq!((limiter.borrowed_tokens(), limiter.statistics().tasks_waiting), (1, 0));
+}
+
+#[trio::test]
+async fn operations_that_were_dropped_keep_one_thread_at_most() {
+    let (file, remote) = slow(b"12345");
+    let mut file = wrap_file(file);
+    abandon(&remote, "read", file.read(&mut [0; 4])).await;
+    for _ in 0..MANY {
+        abandon_after(some_turns(), file.read(&mut [0; 4])).await;
+    }
+    others_have_their_threads().await;
+    remote.go.send(()).unwrap();
+    let mut buffer = [0; 5];
+    assert_eq!(file.read(&mut buffer).await.unwrap(), 4, "what the first has read; the others have read nothing");
+}
+
+#[trio::test]
+async fn operations_that_are_forgotten_while_they_wait_hold_up_nobody() {
+    let (file, remote) = slow(b"");
+    let mut file = wrap_file(file);
+    abandon(&remote, "write", file.write_all(b"one ")).await;
+    let scope = CancelScope::new();
+    let held = scope.run(async {
+        for _ in 0..MANY {
+            match select(Box::pin(file.write_all(b"two ")), pin!(some_turns())).await {
+                Either::Left(_) => panic!("it has come to its end"),
+                Either::Right(((), write)) => std::mem::forget(write),
+            }
+        }
+    });
+    assert!(held.await.is_some());
+    others_have_their_threads().await;
+    for _ in 0..2 {
+        remote.go.send(()).unwrap();
+    }
+    file.write_all(b"three").await.unwrap();
+    assert_eq!(file.wrapped().unwrap().data.get_ref(), b"one three");
+}
+
+#[trio::test]
+async fn a_cancelled_operation_does_not_wait_for_one_that_was_dropped() {
+    let (file, remote) = slow(b"");
+    let mut file = wrap_file(file);
+    abandon(&remote, "write", file.write_all(b"one ")).await;
+    let scope = CancelScope::new();
+    let handle = scope.handle();
+    trio::nursery! { |n|
+        let file = &mut file;
+        n.start_soon(async move {
+            some_turns().await;
+            handle.cancel();
+        });
+        assert!(scope.run(file.write_all(b"two ")).await.is_none());
+    }
+    for _ in 0..2 {
+        remote.go.send(()).unwrap();
+    }
+    file.write_all(b"three").await.unwrap();
+    assert_eq!(file.wrapped().unwrap().data.get_ref(), b"one three");
 }
 
 #[trio::test]

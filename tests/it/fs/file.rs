@@ -2,7 +2,7 @@
 
 use std::io::{BufReader, BufWriter, Cursor, ErrorKind, Read, Seek, SeekFrom, Write};
 
-use trio::fs::{self, File, Mode, OpenOptions, TempDir, open_file, wrap_file};
+use trio::fs::{self, AsyncFile, File, Mode, OpenOptions, TempDir, open_file, wrap_file};
 use trio::{AsyncResource, ClosedResourceError, ReceiveStream, SendStream};
 
 fn is_closed_error(error: &std::io::Error) -> bool {
@@ -261,6 +261,82 @@ async fn a_pipe_is_two_streams_and_no_position() {
     let mut three = [0; 3];
     file.read_exact(&mut three).await.unwrap();
     assert_eq!(&three, b"two");
+}
+
+#[trio::test]
+async fn what_was_read_ahead_of_a_pipe_does_not_get_lost_with_it() {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(b"one\ntwo").unwrap();
+    let pipe = std::fs::File::from(std::os::fd::OwnedFd::from(reader));
+    let mut file = File::from_std(pipe.try_clone().unwrap());
+    let mut line = String::new();
+    file.read_line(&mut line).await.unwrap();
+    assert_eq!(file.into_std().await.unwrap_err().kind(), ErrorKind::NotSeekable);
+
+    writer.write_all(b"three\nfour").unwrap();
+    let mut file = File::from_std(pipe);
+    file.read_line(&mut line).await.unwrap();
+    file.read_exact(&mut [0; 4]).await.unwrap();
+    writer.write_all(b"five").unwrap();
+    // Nothing of it is unread, so it can go.
+    let mut rest = [0; 4];
+    file.into_std().await.unwrap().read_exact(&mut rest).unwrap();
+    assert_eq!(&rest, b"five");
+}
+
+#[trio::test]
+async fn reading_lines_takes_no_more_than_lines_from_what_is_wrapped() {
+    // What can't seek at all.
+    let mut file = wrap_file(&b"one\ntwo\nthree"[..]);
+    assert_eq!(file.lines().next().await.unwrap().unwrap(), "one");
+    assert_eq!(file.with(|rest| *rest).await.unwrap(), b"two\nthree");
+    let mut file = file.detach(Ok).await.unwrap();
+    file.read_until(b'w', &mut Vec::new()).await.unwrap();
+    assert_eq!(file.into_inner().await.unwrap(), b"o\nthree");
+    // What can, though nobody has said so, also in the middle of writing.
+    let mut file = wrap_file(Cursor::new(b"one\ntwo\nthree".to_vec()));
+    file.read_line(&mut String::new()).await.unwrap();
+    file.write_all(b"TWO").await.unwrap();
+    assert_eq!(file.wrapped().unwrap().position(), 7);
+    assert_eq!(file.stream_position().await.unwrap(), 7);
+    assert_eq!(file.into_inner().await.unwrap().into_inner(), b"one\nTWO\nthree");
+}
+
+#[trio::test]
+async fn what_a_failed_read_has_left_is_neither_lost_nor_overtaken() {
+    let text = || Cursor::new(b"text".to_vec());
+    let left = async |file: &mut AsyncFile<Cursor<Vec<u8>>>| {
+        assert_eq!(file.read_exact(&mut [0; 6]).await.unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    };
+    // Whether it can seek, nobody knows: so all that would lose the four bytes, or put something behind them, fails.
+    let mut file = wrap_file(text());
+    left(&mut file).await;
+    assert_eq!(file.write_all(b"x").await.unwrap_err().kind(), ErrorKind::NotSeekable);
+    assert_eq!(file.write(b"x").await.unwrap_err().kind(), ErrorKind::NotSeekable);
+    assert_eq!(file.with(|_| ()).await.unwrap_err().kind(), ErrorKind::NotSeekable);
+    let mut two = [0; 2];
+    file.read_exact(&mut two).await.unwrap();
+    assert_eq!(&two, b"te");
+    assert_eq!(file.with(|_| ()).await.unwrap_err().kind(), ErrorKind::NotSeekable);
+    // Once they have been read, or a seek has left them, all is well again.
+    assert_eq!(file.seek(SeekFrom::Current(1)).await.unwrap(), 3);
+    file.write_all(b"x").await.unwrap();
+    assert_eq!(file.into_inner().await.unwrap().into_inner(), b"texx");
+
+    for apart in [false, true] {
+        let mut file = wrap_file(text());
+        left(&mut file).await;
+        let gone = if apart { file.detach(Ok).await.map(drop) } else { file.into_inner().await.map(drop) };
+        assert_eq!(gone.unwrap_err().kind(), ErrorKind::NotSeekable);
+    }
+    // One that is known to seek is put to where its user is.
+    for ahead in [false, true] {
+        let mut file = wrap_file(text()).read_ahead(ahead);
+        left(&mut file).await;
+        assert_eq!(file.with(|file| file.position()).await.unwrap(), 0);
+        left(&mut file).await;
+        assert_eq!(file.into_inner().await.unwrap().position(), 0);
+    }
 }
 
 #[trio::test]

@@ -1,15 +1,16 @@
 //! `to_thread::run_sync`: values, panics, cancellation, and what is left of a call that nobody waits for.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use trio::testing::{active_thread_count, assert_checkpoints, wait_all_threads_completed};
 use trio::{CancelScope, Event, from_thread, to_thread};
@@ -27,7 +28,7 @@ async fn a_function_runs_in_another_thread_and_its_value_or_panic_comes_back() {
     assert_ne!(failed.unwrap_err(), here);
 
     let mut call = pin!(to_thread::run_sync(|| panic_any(thread::current().id())));
-    let panic = std::future::poll_fn(|context| {
+    let panic = poll_fn(|context| {
         catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context))).map_or_else(Poll::Ready, |poll: Poll<()>| {
             assert!(poll.is_pending());
             Poll::Pending
@@ -162,32 +163,61 @@ async fn a_nursery_with_a_thread_waits_for_it_when_it_is_cancelled_from_above() 
     assert_eq!(active_thread_count(), 0);
 }
 
-#[trio::test]
-async fn an_answer_that_came_before_the_cancellation_is_not_lost() {
-    for patience in (1..12).map(|power| Duration::from_millis(1 << power)) {
-        let (open, gate) = Gate::new();
-        let value = Cell::new(None);
-        trio::nursery! { |n|
-            let scope = CancelScope::new();
-            let handle = scope.handle();
-            let call = to_thread::Call::new().abandonable();
-            let value = &value;
-            n.start_soon(async move {
-                scope.run(async { value.set(Some(call.run_sync(move || { gate.pass(); 7 }).await)) }).await;
-            });
-            while active_thread_count() == 0 {
-                trio::checkpoint().await;
-            }
-            open.send(()).unwrap();
-            // Without a checkpoint, so that the task can't fetch the answer, which is there soon.
-            thread::sleep(patience);
-            handle.cancel();
-        }
-        if value.get().is_some() {
-            return;
+/// A waker that tells that it has been woken, and passes it on.
+struct Told(AtomicBool, Waker);
+
+impl Wake for Told {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+        self.1.wake_by_ref();
+    }
+}
+
+impl Told {
+    fn new(waker: &Waker) -> Arc<Self> {
+        Arc::new(Self(AtomicBool::new(false), waker.clone()))
+    }
+
+    /// Blocks the thread until it has been woken.
+    fn wait(&self) {
+        let started = Instant::now();
+        while !self.0.load(Ordering::SeqCst) {
+            assert!(started.elapsed() < PATIENCE, "nobody has been woken");
+            thread::sleep(Duration::from_millis(1));
         }
     }
-    panic!("the cancellation won, however late it was");
+}
+
+#[trio::test]
+async fn an_answer_that_came_before_the_cancellation_is_not_lost() {
+    let (open, gate) = Gate::new();
+    let (value, told) = (Cell::new(None), RefCell::new(None));
+    trio::nursery! { |n|
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let call = to_thread::Call::new().abandonable().run_sync(move || { gate.pass(); 7 });
+        let (value, seen) = (&value, &told);
+        n.start_soon(async move {
+            let mut call = pin!(call);
+            let call = poll_fn(|context| {
+                let told = Told::new(context.waker());
+                let poll = call.as_mut().poll(&mut Context::from_waker(&Waker::from(Arc::clone(&told))));
+                seen.replace(Some(told));
+                poll
+            });
+            scope.run(async { value.set(Some(call.await)) }).await;
+        });
+        // Until it waits for its thread, and nothing else.
+        while active_thread_count() == 0 {
+            trio::checkpoint().await;
+        }
+        trio::testing::wait_all_tasks_blocked(Duration::ZERO).await;
+        open.send(()).unwrap();
+        // Without a checkpoint, so that the task can't fetch the answer, which is there.
+        told.take().expect("it has been polled").wait();
+        handle.cancel();
+    }
+    assert_eq!(value.get(), Some(7));
 }
 
 #[trio::test]
@@ -198,10 +228,10 @@ async fn a_call_that_foreign_code_drops_leaves_the_thread_to_itself() {
         gate.pass();
         told.send(from_thread::check_cancelled().map_err(|error| error.reason().is_some())).unwrap();
     }));
-    assert!(std::future::poll_fn(|context| Poll::Ready(call.as_mut().poll(context).is_pending())).await);
+    assert!(poll_fn(|context| Poll::Ready(call.as_mut().poll(context).is_pending())).await);
     while active_thread_count() == 0 {
         trio::checkpoint().await;
-        assert!(std::future::poll_fn(|context| Poll::Ready(call.as_mut().poll(context).is_pending())).await);
+        assert!(poll_fn(|context| Poll::Ready(call.as_mut().poll(context).is_pending())).await);
     }
     assert_eq!(to_thread::current_default_thread_limiter().borrowed_tokens(), 1);
     drop(call);
@@ -223,15 +253,20 @@ fn a_thread_of_a_call_that_was_forgotten_is_told_at_the_end_of_the_run() {
             gate.pass();
             told.send(from_thread::run_sync(|| 1)).unwrap();
         }));
-        std::future::poll_fn(|context| Poll::Ready(call.as_mut().poll(context).is_pending())).await;
+        let asked = poll_fn(|context| Poll::Ready(Told::new(context.waker()))).await;
+        let waker = Waker::from(Arc::clone(&asked));
+        let mut context = Context::from_waker(&waker);
+        assert!(call.as_mut().poll(&mut context).is_pending());
         while active_thread_count() == 0 {
             trio::checkpoint().await;
-            std::future::poll_fn(|context| Poll::Ready(call.as_mut().poll(context).is_pending())).await;
+            assert!(call.as_mut().poll(&mut context).is_pending());
         }
+        trio::testing::wait_all_tasks_blocked(Duration::ZERO).await;
+        asked.0.store(false, Ordering::SeqCst);
         std::mem::forget(call);
         open.send(()).unwrap();
         // It asks a task that will never look.
-        trio::sleep(Duration::from_millis(20)).await;
+        asked.wait();
     });
     assert_eq!(tells.recv_timeout(PATIENCE), Ok(Err(trio::RunFinishedError)));
 }
@@ -305,7 +340,7 @@ async fn a_virtual_clock_does_not_wait_for_threads() {
     });
     // The thread ignores the deadline; all that ran has completed.
     assert_eq!(trio::current_time() - started, Duration::from_secs(6));
-    assert!(result.is_none() || result == Some(()));
+    assert_eq!(result, Some(()));
 }
 
 // trio: _core/_tests/test_thread_cache.py::test_thread_cache_basics
@@ -318,4 +353,25 @@ fn a_thread_without_a_task() {
     let (result, there) = receiver.recv_timeout(PATIENCE).unwrap();
     assert_eq!(result.unwrap_err().downcast_ref(), Some(&"hi"));
     assert_ne!(there, here);
+}
+
+#[trio::test]
+async fn calls_without_end_keep_neither_input_nor_deadlines_away() {
+    use std::io::Write;
+    let (reader, mut writer) = std::os::unix::net::UnixStream::pair().unwrap();
+    reader.set_nonblocking(true).unwrap();
+    let started = Instant::now();
+    trio::nursery! { |n, scope|
+        n.start_soon(async {
+            loop {
+                to_thread::run_sync(|| ()).await;
+                assert!(started.elapsed() < PATIENCE, "the others have had no turn");
+            }
+        });
+        trio::sleep(Duration::from_millis(5)).await;
+        // In the middle of it, so that the run hears of it by looking only.
+        writer.write_all(b"x").unwrap();
+        trio::lowlevel::wait_readable(&reader).await.unwrap();
+        scope.cancel();
+    };
 }
