@@ -154,8 +154,8 @@ impl ProcessHandle {
     ///
     /// # Errors
     ///
-    /// The system's, if it has no status of the child, or no memory or descriptor for one more that waits. If somebody else has collected it, or `SIGCHLD` is ignored, so that
-    /// nobody can, the status counts as 0, as in Trio.
+    /// The system's, if it has no status of the child, or no memory or descriptor for one more that waits. If somebody else has
+    /// collected it, or `SIGCHLD` is ignored, so that nobody can, the status counts as 0, as in Trio.
     pub async fn wait(&self) -> io::Result<ExitStatus> {
         if let Some(status) = self.try_wait()? {
             free_checkpoint().await;
