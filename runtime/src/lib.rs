@@ -223,6 +223,20 @@ pub use tls::{open_tls_over_tcp_listeners, open_tls_over_tcp_stream, serve_tls_o
 /// | `instruments = …` | an iterator of [`Instrument`]s of one type |
 /// | `ctrl_c = "cancel"` or `"ignore"` | what Ctrl-C does; unless said otherwise the first cancels the main task, and the program ends with 130, and the second kills |
 /// | `crate = …` | the path of this crate, where it has another name |
+///
+/// # How the program ends
+///
+/// | | what happens | how the process ends |
+/// | --- | --- | --- |
+/// | the function returns | what it returned is reported as any `main`'s: an error is printed | with its exit code |
+/// | Ctrl-C (SIGINT) | the main task is cancelled, as by a scope around it: what is not shielded is dropped, shields and [`finally`] run to their end; nothing is printed | with 130, also if all was over but the exit, or if the function returned something nevertheless |
+/// | Ctrl-C again, before it has ended | nothing: no destructor runs | of SIGINT, which a shell shows as 130 |
+/// | Ctrl-C, with `ctrl_c = "ignore"` | nothing | of SIGINT |
+/// | SIGTERM, and all other signals that kill | nothing, whatever is shielded | of the signal: a shell shows 143 for SIGTERM |
+///
+/// All of it is so in every phase: while a body runs, while shielded children hold the nursery open, and while a `finally` is in
+/// progress (the example `service` shows each). A signal for which there is an [`open_signal_receiver`] does nothing of this, but
+/// comes to the receiver: that is how to end in good order on SIGTERM.
 pub use trio_macros::main;
 /// ```
 /// #[trio::test(autojump, schedules = 100)]

@@ -17,8 +17,9 @@ pub use signal_hook::consts::{
 };
 
 use crate::kernel::checkpoint::schedule_point;
+use crate::kernel::reactor::BusyResourceError;
 use crate::kernel::signal::{self, Line};
-use crate::lowlevel::{checkpoint_if_cancelled, wait_readable};
+use crate::lowlevel::{checkpoint_if_cancelled, notify_closing, wait_readable};
 
 /// Receives these signals from now on, instead of what they do otherwise: Trio's `open_signal_receiver`.
 ///
@@ -94,7 +95,11 @@ impl SignalReceiver {
             if let Some(signal) = self.line.take() {
                 return Ok(signal);
             }
-            wait_readable(self.line.reader()).await?;
+            match wait_readable(self.line.reader()).await {
+                // Nobody else has the line, so it is a wait that was forgotten, and holds its place for ever.
+                Err(error) if BusyResourceError::is_in(&error) => notify_closing(self.line.reader()),
+                waited => waited?,
+            }
             self.line.calm();
         }
     }

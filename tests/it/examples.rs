@@ -96,3 +96,10 @@ fn a_page_comes_over_tls() {
     in_order(&printed, &["localhost speaks TLSv1_3 with TLS13_AES_256_GCM_SHA384", "200 OK, 43 bytes"]);
     assert!(printed.last().unwrap().starts_with("as a stranger: "), "{printed:#?}");
 }
+
+#[test]
+fn a_service_that_nobody_stops_ends_in_good_order() {
+    let printed = run("service");
+    assert!(printed[0].starts_with("serving as process "), "{printed:?}");
+    assert_eq!(printed[1..], ["served", "saving", "saved", "cleaning up", "clean"]);
+}

@@ -277,3 +277,60 @@ fn streams_leave_no_descriptors() {
         assert_eq!(descriptors(), before);
     });
 }
+
+// Duplicates have one property of blocking, which the streams must not take away from one another.
+#[trio::test]
+async fn streams_of_duplicates_do_not_make_one_another_block() {
+    let (reader, _writer) = pipe();
+    let outside = reader.try_clone().unwrap();
+    let first = FdStream::new(reader.try_clone().unwrap()).unwrap();
+    let mut second = FdStream::new(reader.try_clone().unwrap()).unwrap();
+    let third = FdStream::new(reader).unwrap();
+    drop(first);
+    assert!(!is_blocking(&outside), "the others need it");
+    // It would hang here.
+    assert!(trio::move_on_after(Duration::ZERO, second.receive_some(&mut [0])).await.is_none());
+    let given_back = third.into_fd().unwrap();
+    assert!(!is_blocking(&given_back), "the second still needs it");
+    second.aclose().await.unwrap();
+    assert!(is_blocking(&outside) && is_blocking(&given_back), "now nobody does");
+    // Again, after all of that.
+    drop(FdStream::new(given_back).unwrap());
+    assert!(is_blocking(&outside));
+}
+
+#[trio::test]
+async fn streams_of_one_file_that_was_opened_twice_have_nothing_to_do_with_one_another() {
+    let path = std::env::temp_dir().join(format!("trio-test-{}-fifo", std::process::id()));
+    let status = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(status.success());
+    let [first, second] = [(); 2].map(|()| File::options().read(true).write(true).open(&path).unwrap());
+    std::fs::remove_file(&path).unwrap();
+    let [first_outside, second_outside] = [&first, &second].map(|file| file.try_clone().unwrap());
+    let flags = rustix::fs::fcntl_getfl(&first).unwrap();
+    let first = FdStream::new(first).unwrap();
+    let second = FdStream::new(second).unwrap();
+    drop(first);
+    assert!(is_blocking(&first_outside) && !is_blocking(&second_outside));
+    drop(second);
+    assert!(is_blocking(&second_outside));
+    for file in [first_outside, second_outside] {
+        assert_eq!(rustix::fs::fcntl_getfl(&file).unwrap(), flags, "all is as it was");
+    }
+}
+
+#[trio::test]
+async fn a_descriptor_is_given_back_while_a_clone_goes_on() {
+    let (reader, mut writer) = pipe();
+    let number = reader.as_raw_fd();
+    let stream = FdStream::new(reader).unwrap();
+    let mut clone = stream.try_clone().unwrap();
+    let duplicate = stream.into_fd().unwrap();
+    assert_ne!(duplicate.as_raw_fd(), number);
+    assert!(!is_blocking(&duplicate), "the clone needs it");
+    writer.write_all(b"x").unwrap();
+    assert_eq!(clone.receive_some(&mut [0; 8]).await.unwrap(), 1);
+    let original = clone.into_fd().unwrap();
+    assert_eq!(original.as_raw_fd(), number, "the last one gives back the descriptor itself");
+    assert!(is_blocking(&duplicate) && is_blocking(&original));
+}

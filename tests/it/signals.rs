@@ -57,6 +57,17 @@ fn program() {
                 drop(signals);
             });
         }
+        Ok(rare) if rare.starts_with("default_before_") => raise(number_in(rare)).unwrap(),
+        Ok(rare) if rare.starts_with("default_after_") => {
+            let signal = number_in(rare);
+            trio::run(async {
+                let mut signals = open_signal_receiver(&[signal]).unwrap();
+                raise(signal).unwrap();
+                assert_eq!(signals.receive().await.unwrap(), signal);
+            });
+            println!("received");
+            raise(signal).unwrap();
+        }
         Ok("one_bad") => {
             assert!(open_signal_receiver(&[SIGUSR2, 1_234_567]).is_err());
             println!("refused");
@@ -69,6 +80,11 @@ fn program() {
         _ => return,
     }
     println!("went on");
+}
+
+/// The number of the signal at the end of a program's name.
+fn number_in(program: &str) -> i32 {
+    program.rsplit('_').next().and_then(|number| number.parse().ok()).expect("a number")
 }
 
 #[trio::main]
@@ -373,4 +389,40 @@ fn other_handlers_of_ctrl_c_stay() {
     let (status, out) = run_program("neighbor");
     assert!(out.contains("went on"), "{out}");
     assert!(status.success());
+}
+
+#[trio::test]
+async fn a_forgotten_wait_is_in_nobodys_way() {
+    let _alone = alone();
+    let mut signals = open_signal_receiver(&[SIGUSR1]).unwrap();
+    for _ in 0..2 {
+        let mut wait = Box::pin(signals.receive());
+        assert!(std::future::poll_fn(|context| std::task::Poll::Ready(wait.as_mut().poll(context).is_pending())).await);
+        std::mem::forget(wait);
+    }
+    // Neither of the same receiver, nor of the next one that has its place.
+    for _ in 0..2 {
+        trio::nursery! { |n|
+            n.start_soon(async {
+                wait_all_tasks_blocked(Duration::ZERO).await;
+                raise(SIGUSR1).unwrap();
+            });
+            assert_eq!(trio::fail_after(Duration::from_secs(60), signals.receive()).await.unwrap().unwrap(), SIGUSR1);
+        }
+        drop(signals);
+        signals = open_signal_receiver(&[SIGUSR1]).unwrap();
+    }
+}
+
+// Signals that the system kills with, though they have no name here or are taken for harmless elsewhere.
+#[test]
+fn without_a_receiver_the_rarer_signals_kill_as_they_did_before() {
+    for signal in
+        ["29" /* SIGIO */, "16" /* SIGSTKFLT */, "30" /* SIGPWR */, "40" /* a real-time one */]
+    {
+        let (before, _) = run_program(&format!("default_before_{signal}"));
+        let (after, out) = run_program(&format!("default_after_{signal}"));
+        assert!(out.contains("received") && !out.contains("went on"), "{out}");
+        assert_eq!((after.signal(), before.signal()), (signal.parse().ok(), signal.parse().ok()));
+    }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::Instant;
 
 use super::header::{Flag, Kind, Node};
+use super::report::report;
 use super::run::Run;
 use super::view::TaskState;
 
@@ -23,7 +24,7 @@ impl Action {
     pub(crate) fn act(self, run: &Run) {
         let tree = draw(run);
         match self {
-            Self::Report => eprintln!("trio: {MESSAGE}; the tasks are:\n{tree}"),
+            Self::Report => report(format_args!("{MESSAGE}; the tasks are:\n{tree}")),
             Self::Panic => panic!("{MESSAGE}; the tasks are:\n{tree}"),
         }
     }

@@ -9,6 +9,7 @@ use super::context;
 use super::core::Core;
 use super::group::ErrorGroup;
 use super::header::{Flag, Kind, Node, NodeId};
+use super::report::report;
 use super::run::{Panic, Run};
 use super::scope::follow;
 use super::waker::waker;
@@ -370,10 +371,10 @@ pub(crate) fn begin_turn(run: &Run, id: NodeId, context: &Context<'_>, what: &st
 /// Says on stderr what a panic that is about to be resumed pushes aside.
 fn report_lost<E>(panics: usize, errors: &[super::group::TaskError<E>]) {
     if panics > 0 {
-        eprintln!("trio: {panics} more panic(s) in the same nursery, printed above, end with the first");
+        report(format_args!("{panics} more panic(s) in the same nursery, printed above, end with the first"));
     }
     for error in errors {
         let name = error.task_name().unwrap_or("nursery body");
-        eprintln!("trio: an error of '{name}' ({}) is lost to a panic in its nursery", error.location());
+        report(format_args!("an error of '{name}' ({}) is lost to a panic in its nursery", error.location()));
     }
 }

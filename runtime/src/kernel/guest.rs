@@ -20,6 +20,7 @@ use std::thread::{self, ThreadId};
 use super::builder::Builder;
 use super::guest_host::{GuestHost, HostCallback};
 use super::guest_wait::{IoThread, callback};
+use super::report::report;
 use super::run::{Panic, Passes, Pause, Run};
 use super::token::{RunFinishedError, Token};
 use super::{context, system};
@@ -241,7 +242,7 @@ fn tick_callback(fate: &Arc<Fate>) -> HostCallback {
             (false, false) => {
                 // Its tasks can be dropped on their own thread only.
                 if !fate.over.load(Ordering::SeqCst) && !fate.lost.swap(true, Ordering::SeqCst) {
-                    eprintln!("trio: {ABANDONED}");
+                    report(format_args!("{ABANDONED}"));
                 }
             }
         }
@@ -397,7 +398,7 @@ impl Guest {
     /// Says so, and drops everything.
     fn abandoned(self: &Rc<Self>) {
         if self.state.get() != State::Over {
-            eprintln!("trio: {ABANDONED}");
+            report(format_args!("{ABANDONED}"));
             self.abandon();
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::guest_host::HostCallback;
 use super::reactor::Selector;
+use super::report::report;
 use super::run::Panic;
 
 /// A selector that has waited, and how that went.
@@ -90,7 +91,7 @@ fn work(shared: &Shared, requests: &Receiver<Request>, call_soon: impl Fn()) {
         }
         // The host's own function: without it nothing can be done any more, and the panic has been printed.
         if let Err(panic) = catch_unwind(AssertUnwindSafe(&call_soon)) {
-            eprintln!("trio: a host loop's run_sync_soon_threadsafe panicked; its guest run can't go on");
+            report(format_args!("a host loop's run_sync_soon_threadsafe panicked; its guest run can't go on"));
             std::mem::forget(panic);
         }
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::context;
 use super::header::{Kind, Node, NodeId};
+use super::report::report;
 use super::run::Run;
 use super::tree::Happening;
 use super::view::Task;
@@ -228,7 +229,7 @@ impl Run {
         let installed = self.instruments.installed.borrow().clone();
         for (number, instrument) in installed {
             if catch_unwind(AssertUnwindSafe(|| tell(&*instrument))).is_err() {
-                eprintln!("trio: an instrument panicked in `{what}` and was removed");
+                report(format_args!("an instrument panicked in `{what}` and was removed"));
                 self.remove_instrument(number);
             }
         }

@@ -10,6 +10,7 @@
 //! (see [`word`]), so it can be used from any thread at any time.
 
 pub(crate) mod attempt;
+mod bell;
 pub(crate) mod blocked;
 pub(crate) mod builder;
 pub(crate) mod checkpoint;
@@ -39,6 +40,7 @@ pub(crate) mod park;
 pub(crate) mod question;
 pub(crate) mod reactor;
 pub(crate) mod reason;
+pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod schedule;
 pub(crate) mod scope;

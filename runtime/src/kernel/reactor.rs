@@ -466,6 +466,13 @@ impl fmt::Display for BusyResourceError {
 
 impl std::error::Error for BusyResourceError {}
 
+impl BusyResourceError {
+    /// Whether that is what an error is about.
+    pub(crate) fn is_in(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|error| error.is::<Self>())
+    }
+}
+
 /// You closed it: the resource that the operation was to use is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClosedResourceError;

@@ -17,6 +17,7 @@ use super::stream::TcpStream;
 use crate::kernel::child::TaskOutput;
 use crate::kernel::group::{BoxError, ErrorGroup};
 use crate::kernel::nursery::{Nursery, open_try_nursery};
+use crate::kernel::report::report;
 use crate::kernel::sleep::sleep;
 use crate::kernel::start::TaskStatus;
 use crate::stream::Listener;
@@ -293,7 +294,7 @@ where
         match listener.accept().await {
             Ok(stream) => dispatch.dispatch(n, stream),
             Err(error) if is_for_want_of_something(&error) => {
-                eprintln!("trio: can't accept a connection: {error}; trying again in {BREATHER:?}");
+                report(format_args!("can't accept a connection: {error}; trying again in {BREATHER:?}"));
                 sleep(BREATHER).await;
             }
             Err(error) => return Err(error),

@@ -14,9 +14,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::exit;
 use crate::fd_stream::FdStream;
 use crate::kernel::checkpoint::free_checkpoint;
+use crate::kernel::reactor::BusyResourceError;
+use crate::kernel::signal::send_real_time;
 use crate::lowlevel::wait_readable;
 use crate::stream::StapledStream;
-use crate::sync::Lock;
 
 /// A child process, with the ends of its pipes: Trio's `Process`.
 ///
@@ -43,11 +44,8 @@ struct Shared {
     /// `None` when it has been handed over to a thread.
     child: RefCell<Option<Child>>,
     status: Cell<Option<ExitStatus>>,
-    /// Readable when the child has exited. One task looks at it, the others wait for that task.
+    /// Readable when the child has exited.
     exited: OwnedFd,
-    watching: Lock<()>,
-    /// Kill the child when nobody is left who knows it.
-    kill_on_drop: Cell<bool>,
 }
 
 impl Process {
@@ -67,8 +65,6 @@ impl Process {
                     child: RefCell::new(Some(child)),
                     status: Cell::new(None),
                     exited,
-                    watching: Lock::new(()),
-                    kill_on_drop: Cell::new(false),
                 }));
                 Ok(Self { stdin, stdout, stderr, handle })
             }
@@ -158,19 +154,27 @@ impl ProcessHandle {
     ///
     /// # Errors
     ///
-    /// The system's, if it has no status of the child. If somebody else has collected it, or `SIGCHLD` is ignored, so that
-    /// nobody can, the status counts as 0, as in Trio.
+    /// The system's, if it has no status of the child, or no memory or descriptor for one more that waits. If somebody else has
+    /// collected it, or `SIGCHLD` is ignored, so that nobody can, the status counts as 0, as in Trio.
     pub async fn wait(&self) -> io::Result<ExitStatus> {
         if let Some(status) = self.try_wait()? {
             free_checkpoint().await;
             return Ok(status);
         }
-        let _watching = self.0.watching.lock().await;
         loop {
+            self.until_exited().await?;
             if let Some(status) = self.try_wait()? {
                 return Ok(status);
             }
-            wait_readable(&self.0.exited).await?;
+        }
+    }
+
+    async fn until_exited(&self) -> io::Result<()> {
+        match wait_readable(&self.0.exited).await {
+            // Somebody waits already, and may be paused or forgotten, so nobody else can rely on that: this one watches
+            // by itself, which takes another descriptor.
+            Err(error) if BusyResourceError::is_in(&error) => wait_readable(&self.0.exited.try_clone()?).await,
+            waited => waited,
         }
     }
 
@@ -192,7 +196,7 @@ impl ProcessHandle {
         Ok(self.0.status.get())
     }
 
-    /// Sends the child a signal; does nothing if it has exited. Not a checkpoint.
+    /// Sends the child a signal, be it a real-time one; does nothing if it has exited. Not a checkpoint.
     ///
     /// # Errors
     ///
@@ -203,9 +207,10 @@ impl ProcessHandle {
         if self.try_wait()?.is_some() {
             return Ok(());
         }
-        let no_signal = || io::Error::new(io::ErrorKind::InvalidInput, format!("{signal} is not a signal"));
-        let signal = Signal::from_named_raw(signal).ok_or_else(no_signal)?;
-        Ok(kill_process(self.0.pid, signal)?)
+        match Signal::from_named_raw(signal) {
+            Some(signal) => Ok(kill_process(self.0.pid, signal)?),
+            None => send_real_time(self.0.pid, signal),
+        }
     }
 
     /// Asks the child to end: `SIGTERM`. Otherwise as [`send_signal`](Self::send_signal).
@@ -225,9 +230,15 @@ impl ProcessHandle {
     pub fn kill(&self) -> io::Result<()> {
         self.send_signal(Signal::KILL.as_raw())
     }
+}
 
-    pub(super) fn kill_on_drop(&self) {
-        self.0.kill_on_drop.set(true);
+/// Kills the child when it is dropped, whoever else knows it.
+pub(super) struct KillOnDrop(pub(super) ProcessHandle);
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        // Does nothing to one that has exited. If it fails, there is nobody left to be told.
+        let _ = self.0.kill();
     }
 }
 
@@ -238,11 +249,8 @@ fn is_collected(error: &io::Error) -> bool {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
+        let Some(child) = self.child.take() else { return };
         if self.status.get().is_none() {
-            if self.kill_on_drop.get() {
-                let _ = child.kill();
-            }
             exit::reap_later(child);
         }
     }

@@ -129,7 +129,10 @@ impl Command {
 
     /// Connects the three standard streams with a pseudo-terminal, and makes it the controlling terminal of a session that
     /// the child begins. It is for the next child only, since ours must be closed when that has it, or its end would not be
-    /// seen; another child of this command needs another terminal.
+    /// seen; another child of this command needs another terminal. So does one that is started after a start has failed.
+    ///
+    /// The streams can't be connected with anything else then, nor fed or captured: that is
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) when the child is to be started.
     pub fn terminal(&mut self, terminal: Terminal) -> &mut Self {
         self.terminal = Some(terminal);
         self
@@ -188,36 +191,33 @@ impl Command {
     }
 
     /// Starts the child.
-    pub(super) fn spawn(&mut self, streams: &Streams) -> io::Result<Process> {
-        if let Some(terminal) = self.terminal.take() {
+    pub(super) fn spawn(&mut self, streams: Streams) -> io::Result<Process> {
+        if let Some(terminal) = streams.terminal {
             return self.spawn_at(terminal);
         }
-        self.std.stdin(streams.stdin.connect(None)?);
+        let stdin = streams.stdin.connect(None)?;
         // One pipe for two streams has to be made by hand.
-        let shared = streams.stdout.is_piped() && streams.stderr.is_stdout();
-        let output = if shared {
+        if streams.stdout.is_piped() && streams.stderr.is_stdout() {
             let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
-            self.std.stdout(writer.try_clone()?).stderr(writer);
-            Some(reader)
-        } else {
-            let stderr = streams.stderr.connect(Some(&streams.stdout))?;
-            self.std.stdout(streams.stdout.connect(None)?).stderr(stderr);
-            None
-        };
-        self.start(output)
+            return self.start([stdin, writer.try_clone()?.into(), writer.into()], Some(reader));
+        }
+        let stderr = streams.stderr.connect(Some(&streams.stdout))?;
+        let stdout = streams.stdout.connect(None)?;
+        self.start([stdin, stdout, stderr], None)
     }
 
     fn spawn_at(&mut self, terminal: Terminal) -> io::Result<Process> {
+        let terminal = Stdio::from(terminal);
+        let streams = [terminal.connect(None)?, terminal.connect(None)?, terminal.connect(None)?];
         if !std::mem::replace(&mut self.leads_session, true) {
             lead_session(&mut self.std);
         }
-        let terminal = Stdio::from(terminal);
-        self.std.stdin(terminal.connect(None)?).stdout(terminal.connect(None)?).stderr(terminal.connect(None)?);
-        self.start(None)
+        self.start(streams, None)
     }
 
-    fn start(&mut self, output: Option<OwnedFd>) -> io::Result<Process> {
-        let child = self.std.spawn();
+    /// All that can fail before has been done, so that the standard library's command holds no descriptors when this returns.
+    fn start(&mut self, [stdin, stdout, stderr]: [StdStdio; 3], output: Option<OwnedFd>) -> io::Result<Process> {
+        let child = self.std.stdin(stdin).stdout(stdout).stderr(stderr).spawn();
         // What was given to the child must not stay open here, or its pipes would never end.
         self.std.stdin(StdStdio::null()).stdout(StdStdio::null()).stderr(StdStdio::null());
         Process::new(child?, output, self.use_pidfd)
@@ -235,13 +235,23 @@ pub(super) struct Streams {
     pub(super) stdin: Stdio,
     pub(super) stdout: Stdio,
     pub(super) stderr: Stdio,
+    /// Instead of all three.
+    pub(super) terminal: Option<Terminal>,
 }
 
 impl Command {
-    /// The streams as they were set, or else ours.
-    pub(super) fn streams(&self) -> Streams {
+    /// The streams as they were set, or else ours; and the terminal, which the command does not keep.
+    pub(super) fn streams(&mut self) -> io::Result<Streams> {
+        let terminal = self.terminal.take();
+        let set = [("stdin", &self.stdin), ("stdout", &self.stdout), ("stderr", &self.stderr)];
+        if let (Some(_), Some((name, _))) = (&terminal, set.iter().find(|(_, stdio)| stdio.is_some())) {
+            let message =
+                format!("the child's {name} can't be connected with a terminal and with something else as well");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
         let or_ours = |stdio: &Option<Stdio>| stdio.clone().unwrap_or(const { Stdio::inherit() });
-        Streams { stdin: or_ours(&self.stdin), stdout: or_ours(&self.stdout), stderr: or_ours(&self.stderr) }
+        let (stdin, stdout, stderr) = (or_ours(&self.stdin), or_ours(&self.stdout), or_ours(&self.stderr));
+        Ok(Streams { stdin, stdout, stderr, terminal })
     }
 }
 

@@ -42,7 +42,8 @@ use crate::kernel::checkpoint::free_checkpoint;
 ///
 /// # Errors
 ///
-/// The system's, if the program can't be started.
+/// The system's, if the program can't be started; [`InvalidInput`](io::ErrorKind::InvalidInput) if its options contradict
+/// each other.
 ///
 /// # Examples
 ///
@@ -66,6 +67,6 @@ use crate::kernel::checkpoint::free_checkpoint;
 pub async fn open_process(mut command: impl BorrowMut<Command>) -> io::Result<Process> {
     free_checkpoint().await;
     let command = command.borrow_mut();
-    let streams = command.streams();
-    command.spawn(&streams)
+    let streams = command.streams()?;
+    command.spawn(streams)
 }

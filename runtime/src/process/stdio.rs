@@ -9,7 +9,9 @@ use std::rc::Rc;
 
 /// What one of a child's standard streams is connected with.
 ///
-/// Also made from whatever owns a descriptor: a file, an end of a pipe, a socket.
+/// Also made from whatever owns a descriptor: a file, an end of a pipe, a socket. That descriptor stays open as long as there
+/// is a `Stdio` of it, and the [`Command`](super::Command) it was given to keeps one, so that it can start another child. So the
+/// end of a pipe that the child writes to is not seen before the command has been dropped, or has been given something else.
 #[derive(Clone)]
 pub struct Stdio(Kind);
 

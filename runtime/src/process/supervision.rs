@@ -7,7 +7,7 @@ use std::io;
 use std::process::{ExitStatus, Output};
 use std::time::Duration;
 
-use super::child::{Process, ProcessHandle};
+use super::child::{KillOnDrop, Process, ProcessHandle};
 use super::command::{Command, DeliverCancel, Streams};
 use super::error::{CalledProcessError, ProcessError};
 use super::stdio::Stdio;
@@ -16,6 +16,7 @@ use crate::kernel::checkpoint::free_checkpoint;
 use crate::kernel::finally::finally;
 use crate::kernel::group::BoxError;
 use crate::kernel::nursery::{Nursery, open_nursery, open_try_nursery};
+use crate::kernel::report::report;
 use crate::kernel::sleep::sleep;
 use crate::kernel::start::TaskStatus;
 
@@ -100,11 +101,11 @@ pub async fn supervise(mut command: impl BorrowMut<Command>, status: TaskStatus<
 }
 
 async fn run(command: &mut Command, started: impl FnOnce(Process)) -> Result<Output, ProcessError> {
-    let streams = connect(command).map_err(ProcessError::Start)?;
     free_checkpoint().await;
-    let mut process = command.spawn(&streams).map_err(ProcessError::Start)?;
-    let handle = process.handle();
-    handle.kill_on_drop();
+    let mut process = connect(command).and_then(|streams| command.spawn(streams)).map_err(ProcessError::Start)?;
+    // Should foreign code drop this call.
+    let child = KillOnDrop(process.handle());
+    let handle = &child.0;
     let feed = command.input.clone().and_then(|input| process.stdin.take().map(|stdin| (stdin, input)));
     let stdout = if command.capture_stdout { process.stdout.take() } else { None };
     let stderr = if command.capture_stderr { process.stderr.take() } else { None };
@@ -121,7 +122,7 @@ async fn run(command: &mut Command, started: impl FnOnce(Process)) -> Result<Out
                 n.named(name).start_soon(receive(stream, captured));
             }
         }
-        until_exit(n, &handle, deliver.as_ref()).await
+        until_exit(n, handle, deliver.as_ref()).await
     })
     .await
     .map_err(ProcessError::Supervision)?;
@@ -134,15 +135,15 @@ async fn run(command: &mut Command, started: impl FnOnce(Process)) -> Result<Out
 }
 
 /// What the child's streams are connected with, those that are fed and captured included.
-fn connect(command: &Command) -> io::Result<Streams> {
-    let mut streams = command.streams();
+fn connect(command: &mut Command) -> io::Result<Streams> {
+    let mut streams = command.streams()?;
     let places = [
         ("stdin", command.input.is_some(), &command.stdin, &mut streams.stdin),
         ("stdout", command.capture_stdout, &command.stdout, &mut streams.stdout),
         ("stderr", command.capture_stderr, &command.stderr, &mut streams.stderr),
     ];
     for (name, is_ours, asked_for, place) in places {
-        if is_ours && asked_for.is_some() {
+        if is_ours && (asked_for.is_some() || streams.terminal.is_some()) {
             let message =
                 format!("the child's {name} can't be connected with something and be fed or captured as well");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
@@ -220,11 +221,14 @@ async fn deliver_cancel(process: &ProcessHandle, deliver: Option<&DeliverCancel>
 async fn terminate_then_kill(process: &ProcessHandle) {
     let warn = |what: &str, result: io::Result<()>| {
         if let Err(error) = result {
-            eprintln!("trio: {process:?} could not be {what}: {error}");
+            report(format_args!("{process:?} could not be {what}: {error}"));
         }
     };
     warn("terminated", process.terminate());
     sleep(GRACE).await;
-    eprintln!("trio: {process:?} ignored SIGTERM for {} seconds: it is killed", GRACE.as_secs());
-    warn("killed", process.kill());
+    // First what has to be done, then what is to be said about it.
+    let before = format!("{process:?}");
+    let killed = process.kill();
+    report(format_args!("{before} ignored SIGTERM for {} seconds: it is killed", GRACE.as_secs()));
+    warn("killed", killed);
 }

@@ -1,9 +1,10 @@
 //! Children that are started, talked with and waited for.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Seek};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::task::Poll;
 use std::time::Duration;
 
 use trio::process::{Command, Stdio, open_process};
@@ -296,4 +297,57 @@ async fn a_command_can_be_used_again() {
     assert_eq!(receive_all(process.stdout.as_mut().unwrap()).await, b"\n");
     process.wait().await.unwrap();
     assert_eq!(log.lines(), ["one", "two"]);
+}
+
+/// Polls a future once, which has to wait.
+async fn begin(future: &mut (impl Future + Unpin)) {
+    let pending =
+        std::future::poll_fn(|context| Poll::Ready(std::pin::Pin::new(&mut *future).poll(context).is_pending()));
+    assert!(pending.await);
+}
+
+#[trio::test]
+async fn a_wait_that_nobody_goes_on_with_holds_up_no_other() {
+    each_way(sleeper, async |process| {
+        let mut forgotten = Box::pin(process.wait());
+        begin(&mut forgotten).await;
+        std::mem::forget(forgotten);
+        let mut paused = Box::pin(process.wait());
+        begin(&mut paused).await;
+        trio::nursery! { |n|
+            for _ in 0..3 {
+                n.start_soon(async { assert_eq!(process.wait().await.unwrap().signal(), Some(9)) });
+            }
+            settle().await;
+            process.kill().unwrap();
+        }
+        assert_eq!(paused.await.unwrap().signal(), Some(9));
+    })
+    .await;
+}
+
+#[trio::test]
+async fn real_time_signals_reach_a_child() {
+    let signal = libc::SIGRTMIN() + 3;
+    each_way(sleeper, async |process| {
+        // Two that the C library has for itself, one more than there are, and what is none.
+        for none in [32, 33, 65, 0, -1, -9] {
+            assert_eq!(process.send_signal(none).unwrap_err().kind(), ErrorKind::InvalidInput, "{none}");
+        }
+        assert_eq!(process.try_wait().unwrap(), None);
+        process.send_signal(signal).unwrap();
+        assert_eq!(process.wait().await.unwrap().signal(), Some(signal));
+    })
+    .await;
+}
+
+#[trio::test]
+async fn a_start_that_fails_leaves_no_descriptor_behind() {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let mut command = Command::new("true");
+    command.stdin(reader).stdout(Stdio::stdout());
+    assert_eq!(open_process(&mut command).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    writer.write_all(b"x").expect("the command keeps what it was given");
+    command.stdin(Stdio::null());
+    assert_eq!(writer.write_all(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe, "and nothing else");
 }

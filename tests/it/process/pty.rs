@@ -2,7 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 
-use trio::process::{Command, Pty, open_process, open_pty, run_process};
+use trio::process::{Command, ProcessError, Pty, Stdio, open_process, open_pty, run_process};
 
 use super::{LONG, shell};
 
@@ -97,5 +97,34 @@ async fn a_terminal_that_is_raw_is_a_stream() {
             got.extend_from_slice(&buffer[..count]);
         }
         assert_eq!(got, data);
+    }
+}
+
+#[trio::test]
+async fn a_terminal_is_not_for_a_child_that_is_fed_or_connected_otherwise() {
+    let invalid = |error: std::io::Error| assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput, "{error}");
+    let set: [fn(&mut Command) -> &mut Command; 3] = [
+        |command| command.stdin(Stdio::null()),
+        |command| command.stdout(Stdio::inherit()),
+        |command| command.stderr(Stdio::stdout()),
+    ];
+    for set in set {
+        let (mut pty, terminal) = open_pty(24, 80).unwrap();
+        let mut command = Command::new("true");
+        invalid(open_process(set(command.terminal(terminal))).await.unwrap_err());
+        // The terminal is gone, though the command is still there.
+        assert_eq!(trio::fail_after(LONG, pty.receive_some(&mut [0; 10])).await.unwrap().unwrap(), 0);
+        let (_pty, terminal) = open_pty(24, 80).unwrap();
+        let Err(ProcessError::Start(error)) = run_process(set(command.terminal(terminal))).await else { panic!() };
+        invalid(error);
+    }
+    let fed: [fn(&mut Command) -> &mut Command; 3] =
+        [|command| command.input("x"), |command| command.capture_stdout(true), |command| command.capture_stderr(true)];
+    for fed in fed {
+        let (mut pty, terminal) = open_pty(24, 80).unwrap();
+        let mut command = Command::new("true");
+        let Err(ProcessError::Start(error)) = run_process(fed(command.terminal(terminal))).await else { panic!() };
+        invalid(error);
+        assert_eq!(trio::fail_after(LONG, pty.receive_some(&mut [0; 10])).await.unwrap().unwrap(), 0);
     }
 }

@@ -250,3 +250,63 @@ async fn a_cancelled_call_starts_nothing() {
     assert!(nothing.is_none());
     assert_eq!(lowlevel::current_statistics().io_registrations, before);
 }
+
+// Also one whose `Process` is somewhere else, where it lives on.
+#[trio::test]
+async fn a_supervision_that_foreign_code_drops_kills_the_child() {
+    use futures::future::{Either, select};
+    let process = Rc::new(Cell::new(None));
+    let run = {
+        let process = Rc::clone(&process);
+        Box::pin(async move {
+            trio::try_nursery! { |n|
+                let start = n.start(|status| supervise(sleeper(), status)).await;
+                process.set(Some(start.map_err(StartError::<BoxError>::into_error).unwrap()));
+            }
+        })
+    };
+    let stop = Box::pin(async {
+        loop {
+            trio::checkpoint().await;
+            if let Some(started) = process.take() {
+                return started;
+            }
+        }
+    });
+    let Either::Right((process, run)) = select(run, stop).await else { panic!("the child stays") };
+    assert_eq!(process.try_wait().unwrap(), None);
+    drop(run);
+    let status = trio::fail_after(LONG, process.wait()).await.expect("it is killed").unwrap();
+    assert_eq!(status.signal(), Some(9));
+}
+
+// What has to be said finds nobody: the child is killed all the same, and nothing panics.
+#[test]
+fn a_child_is_killed_though_nothing_can_be_said_about_it() {
+    const MUTE: &str = "TRIO_TEST_MUTE";
+    if std::env::var_os(MUTE).is_none() {
+        let (_crate, module) = module_path!().split_once("::").unwrap();
+        let test = format!("{module}::a_child_is_killed_though_nothing_can_be_said_about_it");
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &test, "--nocapture"])
+            .env(MUTE, "1")
+            .stderr(full)
+            .status();
+        assert!(status.unwrap().success());
+        return;
+    }
+    use std::io::Write;
+    assert!(std::io::stderr().write_all(b"x").is_err(), "nothing can be said");
+    trio::Builder::new().clock(trio::testing::MockClock::new().autojump()).run(async {
+        let handle = trio::try_nursery! { |n, scope|
+            let start = n.start(|status| supervise(stubborn(), status)).await;
+            let mut process = start.map_err(StartError::<BoxError>::into_error).unwrap();
+            process.stdout.as_mut().unwrap().receive_some(&mut [0; 10]).await?;
+            scope.cancel();
+            process.handle()
+        };
+        let handle = handle.expect("nothing panics").unwrap();
+        assert_eq!(handle.try_wait().unwrap().unwrap().signal(), Some(9));
+    });
+}

@@ -9,8 +9,6 @@ use trio::RunFinishedError;
 use trio::from_thread::RunError;
 use trio::lowlevel::{Token, current_token, in_run, in_task};
 
-use super::PATIENCE;
-
 /// Calls from a thread that is not trio's, and gives what that gives.
 async fn in_foreign_thread<T: Send + 'static>(f: impl FnOnce(Token) -> T + Send + 'static) -> T {
     let token = current_token();
@@ -54,25 +52,32 @@ async fn foreign_threads_call_into_the_run() {
 
 #[test]
 fn an_async_function_that_the_run_did_not_finish() {
-    let (sender, receiver) = channel();
+    let (begins, begun) = channel();
     let thread = trio::run(async {
         let token = current_token();
         let thread = thread::spawn(move || {
-            sender.send(()).unwrap();
-            (token.run(trio::sleep_forever), token.run(async || ()), token.run_sync(|| ()))
+            let waits = async move || {
+                begins.send(()).unwrap();
+                trio::sleep_forever().await
+            };
+            (token.run(waits), token.run(async || ()), token.run_sync(|| ()))
         });
-        receiver.recv_timeout(PATIENCE).unwrap();
-        // Long enough for it to have begun, mostly: otherwise it finds the run finished.
-        trio::sleep(Duration::from_millis(50)).await;
+        while begun.try_recv().is_err() {
+            trio::sleep(Duration::from_millis(1)).await;
+        }
         thread
     });
     let (cancelled, late, late_sync) = thread.join().unwrap();
-    match cancelled {
-        Err(RunError::Cancelled(error)) => {
-            assert_eq!(error.reason().unwrap().source(), trio::CancelSource::Shutdown);
-        }
-        other => assert_eq!(other, Err(RunError::RunFinished(RunFinishedError))),
-    }
+    let Err(RunError::Cancelled(error)) = cancelled else { panic!("{cancelled:?}") };
+    assert_eq!(error.reason().unwrap().source(), trio::CancelSource::Shutdown);
     assert_eq!(late, Err(RunError::RunFinished(RunFinishedError)));
     assert_eq!(late_sync, Err(RunFinishedError));
+}
+
+/// What a thread is told that comes too late, whatever it wants.
+#[test]
+fn calls_into_a_run_that_has_ended() {
+    let token = trio::run(async { current_token() });
+    assert_eq!(token.run(trio::sleep_forever), Err(RunError::RunFinished(RunFinishedError)));
+    assert_eq!(token.run_sync(|| ()), Err(RunFinishedError));
 }

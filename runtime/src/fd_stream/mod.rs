@@ -1,14 +1,14 @@
 //! Any descriptor that the system can watch, as a stream.
 #![forbid(unsafe_code)]
 
+mod unblocked;
+
 use std::fmt;
-use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-
+use self::unblocked::Unblocked;
 use crate::kernel::checkpoint::free_checkpoint;
 use crate::net::halves::{ReceiveHalf, SendHalf};
 use crate::net::seam::StreamSocket;
@@ -20,8 +20,8 @@ use crate::stream::{AsyncResource, ByteStream, ReceiveStream, SendProgress, Send
 ///
 /// The descriptor must not block, and it is made so. That is a property of the *open file description*, which other
 /// descriptors and other processes may share: standard output, for example, usually is one with the shell's, and a program
-/// that does not expect it then fails to print. So it is put back when the stream is closed or dropped; but meanwhile they all
-/// see it.
+/// that does not expect it then fails to print. So it is put back when the stream is closed or dropped, the last of the process
+/// that has the same description, if there are several; but meanwhile they all see it.
 ///
 /// Sending works if the descriptor is open for writing, receiving if it is open for reading. For plain files the system has
 /// no such thing as readiness: use a worker thread.
@@ -76,19 +76,19 @@ impl Transport for SharedFd {
     const SHORT_READ_DRAINS: bool = false;
 
     fn send(&self, data: &[u8]) -> io::Result<usize> {
-        (&self.0.file).write(data)
+        (&*self.0.file).write(data)
     }
 
     fn send_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&self.0.file).write_vectored(pieces)
+        (&*self.0.file).write_vectored(pieces)
     }
 
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        (&self.0.file).read(buffer)
+        (&*self.0.file).read(buffer)
     }
 
     fn receive_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        (&self.0.file).read_vectored(buffers)
+        (&*self.0.file).read_vectored(buffers)
     }
 
     fn peek(&self, _: &mut [u8]) -> io::Result<usize> {
@@ -97,33 +97,6 @@ impl Transport for SharedFd {
 
     fn end_sending(&self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// A descriptor that does not block, until it is given back.
-#[derive(Debug)]
-struct Unblocked {
-    file: File,
-    blocked_before: bool,
-}
-
-impl Unblocked {
-    fn new(fd: OwnedFd) -> io::Result<Self> {
-        let flags = fcntl_getfl(&fd)?;
-        let blocked_before = !flags.contains(OFlags::NONBLOCK);
-        if blocked_before {
-            fcntl_setfl(&fd, flags | OFlags::NONBLOCK)?;
-        }
-        Ok(Self { file: fd.into(), blocked_before })
-    }
-}
-
-impl Drop for Unblocked {
-    fn drop(&mut self) {
-        if self.blocked_before {
-            // If it fails, nobody is left whom it could help.
-            let _ = fcntl_getfl(&self.file).and_then(|flags| fcntl_setfl(&self.file, flags - OFlags::NONBLOCK));
-        }
     }
 }
 
@@ -244,12 +217,19 @@ impl FdStream {
 
     /// Gives the descriptor back, as it was: blocking, if it was so before.
     ///
+    /// As long as there are [clones](Self::try_clone), which go on using it, that is a duplicate; and as long as there are other
+    /// streams of the same open file description, clones among them, it does not block yet, but does so when the last of them has
+    /// gone.
+    ///
     /// # Errors
     ///
     /// [`ClosedResourceError`](crate::ClosedResourceError) if the stream has been closed; the system's, if there can be no more descriptors.
     pub fn into_fd(mut self) -> io::Result<OwnedFd> {
-        let SharedFd(file) = self.open.take().ok_or_else(closed)?.into_system()?;
-        Ok(file.file.try_clone()?.into())
+        let SharedFd(shared) = self.open.take().ok_or_else(closed)?.into_system()?;
+        match Rc::try_unwrap(shared) {
+            Ok(unblocked) => unblocked.into_fd(),
+            Err(shared) => Ok(shared.file.try_clone()?.into()),
+        }
     }
 }
 
