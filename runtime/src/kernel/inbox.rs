@@ -32,12 +32,14 @@ struct State {
     notes: Vec<Note>,
     calls: VecDeque<Call>,
     idempotent: Idempotent,
-    /// Set while the run's thread is, or is about to be, blocked in the reactor.
-    parked: bool,
     kick: Option<Arc<mio::Waker>>,
 }
 
 impl State {
+    fn is_empty(&self) -> bool {
+        self.notes.is_empty() && self.calls.is_empty() && self.idempotent.len() == 0
+    }
+
     fn take(&mut self) -> Mail {
         let idempotent = self.idempotent.len();
         Mail { notes: std::mem::take(&mut self.notes), calls: std::mem::take(&mut self.calls), idempotent }
@@ -49,6 +51,10 @@ impl State {
 pub(crate) struct Inbox {
     /// True whenever `state` holds a note or a call; read by the run on every pass without the lock.
     pending: AtomicBool,
+    /// Set while the run's thread is, or is about to be, blocked in the reactor. Who brings something says so (`pending`)
+    /// before it looks here, and the run says that it parks before it looks there, in one order for all: so one of
+    /// them sees the other.
+    parked: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -94,8 +100,8 @@ pub(crate) fn open(kick: Arc<mio::Waker>) -> Opened {
     let mut state = inbox.lock();
     state.run = run;
     state.kick = Some(kick);
-    state.parked = false;
     drop(state);
+    inbox.parked.store(false, Ordering::Relaxed);
     Opened { inbox, slot, run }
 }
 
@@ -131,14 +137,14 @@ impl Inbox {
             return;
         }
         add(&mut state);
-        self.announce(&mut state);
+        self.announce(&state);
     }
 
     /// Something has come.
-    fn announce(&self, state: &mut State) {
-        self.pending.store(true, Ordering::Release);
+    fn announce(&self, state: &State) {
+        self.pending.store(true, Ordering::SeqCst);
         // The first one after parking kicks; the run clears `parked` when it comes back.
-        if std::mem::take(&mut state.parked) {
+        if self.parked.swap(false, Ordering::SeqCst) {
             // Failing to write to an eventfd or pipe of our own means that it is full: a kick is under way.
             let _ = state.kick.as_ref().map(|kick| kick.wake());
         }
@@ -170,14 +176,17 @@ impl Inbox {
         // the comparison panics.
         if !state.idempotent.knows(&key) {
             state.idempotent.push(key, call);
-            self.announce(&mut state);
+            self.announce(&state);
         }
         Ok(())
     }
 
     /// Takes the idempotent call that has waited longest. From now on another one with its key is a new one.
     pub(crate) fn take_idempotent(&self) -> Option<Call> {
-        let taken = self.lock().idempotent.pop();
+        let mut state = self.lock();
+        let taken = state.idempotent.pop();
+        self.pending.store(!state.is_empty(), Ordering::Relaxed);
+        drop(state);
         // The key is foreign: it is dropped when nothing is locked.
         taken.map(|(_key, call)| call)
     }
@@ -201,20 +210,24 @@ impl Inbox {
     /// Takes everything that has come.
     pub(crate) fn take(&self) -> Mail {
         let mut state = self.lock();
-        self.pending.store(false, Ordering::Relaxed);
-        state.take()
+        let mail = state.take();
+        self.pending.store(mail.idempotent > 0, Ordering::Relaxed);
+        mail
     }
 
     /// Announces that the run is about to block; false when there is mail to see to first.
     pub(crate) fn park(&self) -> bool {
-        let mut state = self.lock();
-        state.parked = state.notes.is_empty() && state.calls.is_empty() && state.idempotent.len() == 0;
-        state.parked
+        self.parked.store(true, Ordering::SeqCst);
+        let free = !self.pending.load(Ordering::SeqCst);
+        if !free {
+            self.unpark();
+        }
+        free
     }
 
     /// Announces that the run is awake.
     pub(crate) fn unpark(&self) {
-        self.lock().parked = false;
+        self.parked.store(false, Ordering::Relaxed);
     }
 
     /// Refuses everything from now on, and gives back what had been accepted; idempotent calls are still to be taken.
@@ -222,7 +235,7 @@ impl Inbox {
         let mut state = self.lock();
         state.run = 0;
         state.kick = None;
-        state.parked = false;
+        self.unpark();
         self.pending.store(false, Ordering::Relaxed);
         state.take()
     }
