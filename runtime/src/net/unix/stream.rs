@@ -13,10 +13,10 @@ use super::super::halves::{UnixReceiveHalf, UnixSendHalf};
 use super::super::seam::StreamSocket;
 use super::super::socket::{Socket, closed};
 use super::super::stream::is_in_progress;
+use super::pause::pause;
 use super::to_system;
 use crate::kernel::checkpoint::free_checkpoint;
 use crate::kernel::reactor::Direction;
-use crate::kernel::sleep::sleep;
 use crate::stream::{
     AsyncResource, ByteStream, HalfCloseableStream, ReceiveStream, SendProgress, SendStream, SplitStream,
 };
@@ -137,15 +137,15 @@ impl UnixStream {
     async fn connect_to(address: &SockAddr) -> io::Result<Self> {
         let socket = SystemSocket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
-        let mut pause = FIRST_PAUSE;
+        let mut time = FIRST_PAUSE;
         loop {
             match socket.connect(address) {
                 Ok(()) => return Self::register(socket.into()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // The listener's queue is full. The system tells nobody when it no longer is.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && !is_in_progress(&error) => {
-                    sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    pause(time).await?;
+                    time = (time * 2).min(LONGEST_PAUSE);
                 }
                 // Not on Linux.
                 Err(error) if is_in_progress(&error) => {
