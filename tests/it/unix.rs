@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -477,29 +478,40 @@ async fn permissions_are_there_from_the_first_connection() {
 fn nobody_connects_before_the_permissions_are_there() {
     // What no umask leaves.
     const MODE: u32 = 0o602;
-    const ROUNDS: usize = 300;
+    const ROUNDS: usize = 2000;
     let folder = Folder::new("early");
     let path = |round: usize| folder.path(&round.to_string());
-    let seen = Barrier::new(2);
+    // In which round the intruder is trying, and in how many it has seen enough. Both threads are awake all the time: what
+    // is to be seen does not last long.
+    let (trying, seen) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let wait_for = |counter: &AtomicUsize, round: usize| {
+        let begun = Instant::now();
+        while counter.load(Ordering::Acquire) < round {
+            assert!(begun.elapsed() < secs(60), "this hangs");
+            std::thread::yield_now();
+        }
+    };
     let intruder = || {
         let begun = Instant::now();
         let mut modes = Vec::new();
-        for path in (0..ROUNDS).map(path) {
+        for round in 1..=ROUNDS {
+            let path = path(round);
             while std::os::unix::net::UnixStream::connect(&path).is_err() {
                 assert!(begun.elapsed() < secs(300), "this hangs");
+                trying.store(round, Ordering::Release);
             }
             modes.push(fs::metadata(&path).unwrap().permissions().mode() & 0o777);
-            seen.wait();
+            seen.store(round, Ordering::Release);
         }
         modes
     };
     let modes = std::thread::scope(|scope| {
         let intruder = scope.spawn(intruder);
         trio::run(async {
-            for path in (0..ROUNDS).map(path) {
-                let mut listener = soon(UnixListener::bind(path).mode(MODE)).await.unwrap();
-                soon(listener.accept()).await.unwrap();
-                seen.wait();
+            for round in 1..=ROUNDS {
+                wait_for(&trying, round);
+                let _listener = soon(UnixListener::bind(path(round)).mode(MODE)).await.unwrap();
+                wait_for(&seen, round);
             }
         });
         intruder.join().unwrap()
