@@ -386,7 +386,7 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// None: the result is that of [`AsyncResource::aclose`].
+    /// None: the result is that of [`AsyncResource::aclose`](crate::AsyncResource::aclose).
     pub async fn aclose(&mut self) -> io::Result<()> {
         self.close();
         free_checkpoint().await;

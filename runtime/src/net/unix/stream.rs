@@ -313,7 +313,7 @@ impl UnixStream {
     ///
     /// # Errors
     ///
-    /// None: the result is that of [`AsyncResource::aclose`].
+    /// None: the result is that of [`AsyncResource::aclose`](crate::AsyncResource::aclose).
     pub async fn aclose(&mut self) -> io::Result<()> {
         self.close();
         free_checkpoint().await;
