@@ -6,8 +6,9 @@
 //! ```
 //!
 //! What to look at: each connection is one task that reads and, beside it, one that writes, with a memory channel for what is
-//! still to be written. A person who reads too slowly is thrown out when the channel is full, so nobody waits for anybody.
-//! The two halves are borrowed from one stream, and a nursery ends both when either has.
+//! still to be written. A person who reads too slowly is thrown out when the channel is full, so nobody waits for anybody:
+//! a cancelled scope ends the visit, whatever that waits for. The two halves are borrowed from one stream, and a race ends both
+//! when either has.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -16,7 +17,9 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use trio::net::TcpStream;
-use trio::{BufferedReceiveStream, MemoryReceiver, MemorySender, open_memory_channel, serve_tcp};
+use trio::{
+    BufferedReceiveStream, CancelHandle, CancelScope, MemoryReceiver, MemorySender, open_memory_channel, serve_tcp,
+};
 use trio_examples::say;
 
 /// How many lines may wait for a slow reader.
@@ -40,9 +43,13 @@ async fn main() -> trio::Result<ExitCode> {
         }
         [address] => {
             let address: SocketAddr = address.parse()?;
-            say(format!("serving {address}"));
-            let serve = async |stream| room.visit(stream).await;
-            serve_tcp(serve, address.port(), Some(&address.ip().to_string())).await?;
+            let host = address.ip().to_string();
+            trio::try_nursery! { |n|
+                let serve = async |stream| room.visit(stream).await;
+                let server = n.start(|status| serve_tcp(serve, address.port(), Some(&host)).reporting(status)).await;
+                let addresses = server.map_err(|error| error.to_string())?;
+                say(format!("serving {}", addresses[0]));
+            }?;
         }
         _ => {
             eprintln!("chat: either nothing, or ADDRESS:PORT");
@@ -55,7 +62,14 @@ async fn main() -> trio::Result<ExitCode> {
 /// Who is there, with what leads to them.
 #[derive(Default)]
 struct Room {
-    people: RefCell<BTreeMap<String, MemorySender<String>>>,
+    people: RefCell<BTreeMap<String, Seat>>,
+}
+
+/// One person's place. The name is taken until the visit is over.
+struct Seat {
+    lines: MemorySender<String>,
+    /// The scope of the visit.
+    visit: CancelHandle,
 }
 
 impl Room {
@@ -67,7 +81,8 @@ impl Room {
         let (sender, receiver) = open_memory_channel(PATIENCE);
         // There is room for the first line.
         let _sent = sender.try_send(format!("* welcome, {name}\n"));
-        self.people.borrow_mut().insert(name.clone(), sender);
+        let visit = CancelScope::new();
+        self.people.borrow_mut().insert(name.clone(), Seat { lines: sender, visit: visit.handle() });
         // Whatever ends this visit, the others are told.
         let _leaving = Leaving { room: self, name: &name };
         self.tell_others(&name, &format!("* {name} has come"));
@@ -77,8 +92,8 @@ impl Room {
                 self.tell_others(&name, &format!("{name}: {line}"));
             }
         };
-        // Whoever ends first ends the other: a person who hung up, or one who was thrown out.
-        trio::race(listen, write(sending, receiver)).await;
+        // Whoever ends first ends the other, when a person has hung up; one who is thrown out is cancelled.
+        visit.run(trio::race(listen, write(sending, receiver))).await;
     }
 
     async fn greet<R: trio::ReceiveStream>(
@@ -97,8 +112,12 @@ impl Room {
     }
 
     fn tell_others(&self, name: &str, line: &str) {
-        // Who has no room for another line does not keep up; dropping the sender ends the visit.
-        self.people.borrow_mut().retain(|other, sender| other == name || sender.try_send(format!("{line}\n")).is_ok());
+        for (_, seat) in self.people.borrow().iter().filter(|(other, _)| *other != name) {
+            // Who has no room for another line does not keep up.
+            if seat.lines.try_send(format!("{line}\n")).is_err() {
+                seat.visit.cancel();
+            }
+        }
     }
 }
 

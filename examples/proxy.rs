@@ -15,11 +15,14 @@ use std::time::Duration;
 
 use trio::net::TcpStream;
 use trio::signals::{SIGINT, SIGTERM};
-use trio::{CancelHandle, TaskStatus, open_signal_receiver, open_tcp_stream, serve_tcp, until_shutdown};
+use trio::{
+    CancelHandle, Event, MemorySender, TaskStatus, open_memory_channel, open_signal_receiver, open_tcp_stream,
+    serve_tcp, until_shutdown,
+};
 use trio_examples::say;
 
 /// How long connections may go on when the proxy is to end.
-const GRACE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_secs(5);
 
 #[trio::main(ctrl_c = "ignore")]
 async fn main() -> trio::Result<ExitCode> {
@@ -122,23 +125,28 @@ async fn copy(mut from: trio::net::TcpReceiveHalf<'_>, mut to: trio::net::TcpSen
 
 /// A server that takes its time, and clients of which one finishes within the grace and one does not.
 async fn demonstrate() -> trio::Result {
+    let (asked, questions) = open_memory_channel(3);
+    let script = Script { asked, released: Event::new() };
     trio::try_nursery! { |n, scope|
-        let server = n.start(|status| serve_tcp(answer_slowly, 0, Some("127.0.0.1")).reporting(status)).await;
+        let answer = async |stream| script.answer(stream).await;
+        let server = n.start(|status| serve_tcp(answer, 0, Some("127.0.0.1")).reporting(status)).await;
         let server = server.map_err(|error| error.to_string())?[0];
         let upstream = Upstream { host: server.ip().to_string(), port: server.port() };
         let outcome = trio::try_nursery! { |n, proxy_scope|
             let start = n.start(|status| proxy(SocketAddr::from(([127, 0, 0, 1], 0)), &upstream, status)).await;
             let here = start.map_err(|error| error.to_string())?[0];
+            ask(here, "now").await?;
             trio::try_nursery! { |clients|
-                clients.start_soon(ask(here, "now", Duration::ZERO));
-                clients.start_soon(ask(here, "soon", Duration::from_millis(400)));
-                clients.start_soon(ask(here, "late", Duration::from_secs(3600)));
-                trio::sleep(Duration::from_millis(200)).await;
+                clients.start_soon(ask(here, "soon"));
+                clients.start_soon(ask(here, "late"));
+                for _ in ["now", "soon", "late"] {
+                    questions.receive().await?;
+                }
                 say("the proxy is asked to end");
                 proxy_scope.shut_down(GRACE);
-                trio::sleep(Duration::from_millis(50)).await;
-                let refused = TcpStream::connect(here).await.is_err();
+                let refused = trio::move_on_after(GRACE, until_refused(here)).await.is_some();
                 say(format!("a new connection is {}", if refused { "refused" } else { "accepted" }));
+                script.released.set();
             }?;
         }?;
         say(if outcome.is_none() { "the grace is over" } else { "all have finished" });
@@ -147,21 +155,40 @@ async fn demonstrate() -> trio::Result {
     Ok(())
 }
 
-/// What the server does: the request is how many milliseconds to wait before the answer.
-async fn answer_slowly(mut stream: TcpStream) {
-    let mut request = [0; 8];
-    if stream.receive_some(&mut request).await.is_ok_and(|count| count == 8) {
-        trio::sleep(Duration::from_millis(u64::from_be_bytes(request))).await;
+/// Connects until nobody listens any more.
+async fn until_refused(address: SocketAddr) {
+    while TcpStream::connect(address).await.is_ok() {}
+}
+
+/// What the server waits for.
+struct Script {
+    asked: MemorySender<()>,
+    released: Event,
+}
+
+impl Script {
+    /// What the server does: "now" is answered at once, "soon" when that is released, and "late" never.
+    async fn answer(&self, mut stream: TcpStream) {
+        let mut question = [0; 8];
+        if !stream.receive_some(&mut question).await.is_ok_and(|count| count > 0) {
+            return;
+        }
+        let _asked = self.asked.try_send(());
+        match question[0] {
+            b'l' => trio::sleep_forever().await,
+            b's' => self.released.wait().await,
+            _ => {}
+        }
         // Who does not want it any more need not get it.
         let _gone = stream.send_all(b"done").await;
     }
 }
 
 /// A client: asks, and says what came back.
-async fn ask(proxy: SocketAddr, name: &str, delay: Duration) -> io::Result<()> {
+async fn ask(proxy: SocketAddr, question: &str) -> io::Result<()> {
     let mut stream = TcpStream::connect(proxy).await?;
-    stream.send_all(&(delay.as_millis() as u64).to_be_bytes()).await?;
+    stream.send_all(question.as_bytes()).await?;
     let answer = stream.receive_some(&mut [0; 8]).await;
-    say(format!("{name}: {}", if matches!(answer, Ok(4)) { "answered" } else { "no answer" }));
+    say(format!("{question}: {}", if matches!(answer, Ok(4)) { "answered" } else { "no answer" }));
     Ok(())
 }

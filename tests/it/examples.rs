@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use crate::source;
 
@@ -77,6 +80,94 @@ fn people_who_chat_read_one_another() {
         &["     Ada reads: * welcome, Ada", "     Ada reads: * Grace has come", "   Grace reads: Ada: hello"],
     );
     assert_eq!(printed.last().unwrap(), "   Grace reads: * Barbara has gone");
+}
+
+/// Somebody who chats with the example's server.
+struct Person {
+    lines: BufReader<TcpStream>,
+}
+
+impl Person {
+    /// Enters, and reads no further than the welcome. A small buffer is soon full.
+    fn enter(name: &str, server: SocketAddr, buffer: Option<usize>) -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        if let Some(size) = buffer {
+            socket.set_recv_buffer_size(size).unwrap();
+        }
+        socket.connect(&server.into()).unwrap();
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        let mut person = Self { lines: BufReader::with_capacity(16, stream) };
+        assert_eq!(person.reads(), "your name?");
+        person.says(name);
+        person.reads_at_last(&format!("* welcome, {name}"));
+        person
+    }
+
+    fn says(&self, text: &str) {
+        self.lines.get_ref().write_all(format!("{text}\n").as_bytes()).unwrap();
+    }
+
+    fn reads(&mut self) -> String {
+        let mut line = String::new();
+        assert_ne!(self.lines.read_line(&mut line).expect("nothing is said"), 0, "the server has hung up");
+        line.trim_end().to_owned()
+    }
+
+    /// Reads whatever is said, up to this line.
+    fn reads_at_last(&mut self, line: &str) {
+        while self.reads() != line {}
+    }
+}
+
+/// A program that does not outlive the test.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// Long enough for any machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn who_does_not_read_is_thrown_out_of_the_chat_and_can_come_again() {
+    let mut server = Server(Command::new(example("chat")).arg("127.0.0.1:0").stdout(Stdio::piped()).spawn().unwrap());
+    let mut first = String::new();
+    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    let address: SocketAddr = first.trim().strip_prefix("serving ").unwrap().parse().unwrap();
+
+    let mut ada = Person::enter("Ada", address, None);
+    let mut grace = Person::enter("Grace", address, None);
+    let mut slow = Person::enter("Slow", address, Some(4096));
+    grace.reads_at_last("* Slow has come");
+    let much = "bla".repeat(300);
+    let begun = Instant::now();
+    // One line at a time, so that whoever reads keeps up.
+    loop {
+        ada.says(&much);
+        match grace.reads() {
+            line if line == "* Slow has gone" => break,
+            line => assert_eq!(line, format!("Ada: {much}")),
+        }
+        assert!(begun.elapsed() < PATIENCE, "nobody is thrown out");
+    }
+    // The connection ends as well, behind what had been sent.
+    let rest = std::io::copy(&mut slow.lines, &mut std::io::sink());
+    assert!(rest.as_ref().map_or_else(|error| error.kind() == ErrorKind::ConnectionReset, |_| true), "{rest:?}");
+
+    // Whoever comes next under that name is somebody else.
+    let mut again = Person::enter("Slow", address, None);
+    ada.reads_at_last("* Slow has gone");
+    ada.reads_at_last("* Slow has come");
+    again.says("hello");
+    ada.reads_at_last("Slow: hello");
+    ada.says("hello again");
+    again.reads_at_last("Ada: hello again");
 }
 
 #[test]

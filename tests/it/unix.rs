@@ -10,20 +10,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Barrier;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use socket2::SockRef;
 use trio::net::{UnixDatagram, UnixListener, UnixStream};
 use trio::testing::{assert_checkpoints, check_half_closeable_stream, check_two_way_stream};
-use trio::{ClosedResourceError, FdStream, Listener, SendStream, open_unix_socket};
+use trio::{FdStream, Listener, SendStream, open_unix_socket};
 
-use crate::support::{alone, descriptors, secs, settle};
-
-/// Fails instead of hanging. The time is real, and long enough for any machine.
-async fn soon<T>(operation: impl Future<Output = T>) -> T {
-    trio::fail_after(secs(60), operation).await.expect("this hangs")
-}
+use crate::support::{alone, clog, descriptors, is_closed, secs, settle, soon};
 
 /// A folder that is gone with its value. Its name is short, since addresses are.
 struct Folder(PathBuf);
@@ -48,25 +44,6 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
-}
-
-#[track_caller]
-fn is_closed<T: std::fmt::Debug>(result: io::Result<T>) -> bool {
-    result.unwrap_err().get_ref().is_some_and(|inner| inner.is::<ClosedResourceError>())
-}
-
-async fn clog(stream: &mut impl SendStream) {
-    let much = vec![0; 5_000_000];
-    let sent = trio::cancel_scope! { |scope|
-        trio::nursery! { |n|
-            n.start_soon(async {
-                settle().await;
-                scope.cancel();
-            });
-            stream.send_all(&much).await
-        }
-    };
-    assert!(sent.is_none(), "{sent:?}");
 }
 
 /// Two ends that have both sent as much as the system takes.
@@ -397,7 +374,7 @@ async fn who_finds_too_many_waiting_waits_too() {
                     assert_eq!(stream.receive_some(&mut [0]).await.unwrap(), 0);
                 });
             }
-            trio::sleep(Duration::from_millis(5)).await;
+            settle().await;
             assert!(connected.get() < 20, "the queue is longer than was said");
             for _ in 0..20 {
                 drop(listener.accept().await.unwrap());
@@ -406,6 +383,37 @@ async fn who_finds_too_many_waiting_waits_too() {
     };
     soon(all).await;
     assert_eq!(connected.get(), 20);
+}
+
+// What one waits for is the other program, which does not know of our clock.
+#[test]
+fn who_waits_to_connect_does_so_in_real_time() {
+    // It stands still.
+    let clock = trio::testing::MockClock::new();
+    trio::Builder::new().clock(clock.clone()).run(async {
+        let folder = Folder::new("real");
+        let path = &folder.path("s");
+        let mut listener = UnixListener::bind(path).backlog(0).await.unwrap();
+        let connected = &Cell::new(0);
+        trio::nursery! { |n|
+            for _ in 0..5 {
+                n.start_soon(async move {
+                    UnixStream::connect(path).await.unwrap();
+                    connected.set(connected.get() + 1);
+                });
+            }
+            settle().await;
+            assert!(connected.get() < 5, "the queue is longer than was said");
+            // Nobody has set a deadline that a clock could jump to.
+            assert_eq!(trio::lowlevel::current_statistics().timers, 0);
+            for _ in 0..5 {
+                listener.accept().await.unwrap();
+            }
+        }
+        assert_eq!(connected.get(), 5);
+        assert_eq!(trio::lowlevel::current_statistics().io_registrations, 1);
+    });
+    assert_eq!(clock.elapsed(), Duration::ZERO);
 }
 
 // trio: _tests/test_socket.py::test_unix_domain_socket
@@ -538,6 +546,52 @@ async fn permissions_are_there_from_the_first_connection() {
     }
 }
 
+// Somebody tries to connect all the time; as soon as that works, the file says who may.
+#[test]
+fn nobody_connects_before_the_permissions_are_there() {
+    // What no umask leaves.
+    const MODE: u32 = 0o602;
+    const ROUNDS: usize = 2000;
+    let folder = Folder::new("early");
+    let path = |round: usize| folder.path(&round.to_string());
+    // In which round the intruder is trying, and in how many it has seen enough. Both threads are awake all the time: what
+    // is to be seen does not last long.
+    let (trying, seen) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let wait_for = |counter: &AtomicUsize, round: usize| {
+        let begun = Instant::now();
+        while counter.load(Ordering::Acquire) < round {
+            assert!(begun.elapsed() < secs(60), "this hangs");
+            std::thread::yield_now();
+        }
+    };
+    let intruder = || {
+        let begun = Instant::now();
+        let mut modes = Vec::new();
+        for round in 1..=ROUNDS {
+            let path = path(round);
+            while std::os::unix::net::UnixStream::connect(&path).is_err() {
+                assert!(begun.elapsed() < secs(300), "this hangs");
+                trying.store(round, Ordering::Release);
+            }
+            modes.push(fs::metadata(&path).unwrap().permissions().mode() & 0o777);
+            seen.store(round, Ordering::Release);
+        }
+        modes
+    };
+    let modes = std::thread::scope(|scope| {
+        let intruder = scope.spawn(intruder);
+        trio::run(async {
+            for round in 1..=ROUNDS {
+                wait_for(&trying, round);
+                let _listener = soon(UnixListener::bind(path(round)).mode(MODE)).await.unwrap();
+                wait_for(&seen, round);
+            }
+        });
+        intruder.join().unwrap()
+    });
+    assert_eq!(modes, [MODE; ROUNDS]);
+}
+
 // Each finds a stale file, and all want its place: one gets it, and the others see it in use.
 #[test]
 fn of_several_who_replace_a_stale_file_one_does() {
@@ -607,12 +661,38 @@ async fn a_locked_folder_is_waited_for() {
     let lock = fs::File::open(&folder.0).unwrap();
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
     assert!(trio::move_on_after(Duration::from_millis(50), UnixListener::bind(&path)).await.is_none());
+    let bound = &Cell::new(false);
     trio::nursery! { |n|
-        n.start_soon(async { drop(soon(UnixListener::bind(&path)).await.unwrap()) });
-        trio::sleep(Duration::from_millis(20)).await;
+        n.start_soon(async {
+            drop(soon(UnixListener::bind(&path)).await.unwrap());
+            bound.set(true);
+        });
+        settle().await;
+        assert!(!bound.get());
         drop(lock);
     }
     assert!(!path.exists());
+}
+
+// Also by somebody whose clock stands still.
+#[test]
+fn a_locked_folder_is_waited_for_in_real_time() {
+    let clock = trio::testing::MockClock::new();
+    trio::Builder::new().clock(clock.clone()).run(async {
+        let folder = Folder::new("clock");
+        let path = folder.path("s");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let lock = fs::File::open(&folder.0).unwrap();
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        trio::nursery! { |n|
+            n.start_soon(async { drop(UnixListener::bind(&path).await.unwrap()) });
+            settle().await;
+            assert_eq!(trio::lowlevel::current_statistics().timers, 0);
+            drop(lock);
+        }
+        assert!(!path.exists());
+    });
+    assert_eq!(clock.elapsed(), Duration::ZERO);
 }
 
 // ---------------------------------------------------------------------- datagrams

@@ -9,7 +9,8 @@ use sealed::{Sealed, Target};
 /// blocking the run.
 ///
 /// Implemented for socket addresses and slices of them, for pairs of an IP address or a host name and a port, and
-/// for strings such as `"127.0.0.1:80"`, `"[::1]:80"` and `"localhost:80"`. Numeric addresses need no lookup.
+/// for strings such as `"127.0.0.1:80"`, `"[::1]:80"`, `"[fe80::1%eth0]:80"` and `"localhost:80"`. Numeric addresses need
+/// no lookup.
 ///
 /// It can't be implemented outside of trio.
 ///
@@ -33,7 +34,9 @@ impl<T: Sealed + ?Sized> ToSocketAddrs for T {}
 
 pub(crate) mod sealed {
     use std::fmt;
-    use std::net::{IpAddr, SocketAddr};
+    use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+
+    use super::super::foreign::interface;
 
     /// Where to go.
     #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,9 +52,20 @@ pub(crate) mod sealed {
         pub(crate) fn named(host: &str, port: u16) -> Self {
             match host.parse::<IpAddr>() {
                 Ok(address) => Self::Addresses(vec![SocketAddr::new(address, port)]),
-                Err(_) => Self::Name(host.to_owned(), Some(port)),
+                Err(_) => match zoned(host, port) {
+                    Some(address) => Self::Addresses(vec![address.into()]),
+                    None => Self::Name(host.to_owned(), Some(port)),
+                },
             }
         }
+    }
+
+    /// An address of IPv6 with its zone: the number of an interface, or its name (RFC 4007, section 11).
+    fn zoned(text: &str, port: u16) -> Option<SocketAddrV6> {
+        let (address, zone) = text.split_once('%')?;
+        let address = address.parse::<Ipv6Addr>().ok()?;
+        let zone = zone.parse().ok().or_else(|| interface(zone))?;
+        Some(SocketAddrV6::new(address, port, 0, zone))
     }
 
     impl fmt::Display for Target {
@@ -142,7 +156,11 @@ impl Sealed for str {
         }
         let parts = self.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
         match parts {
-            Some((host, port)) => Target::Name(host.to_owned(), Some(port)),
+            Some((host, port)) => match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+                // With a zone that has a name.
+                Some(zoned) if zoned.contains(':') => Target::named(zoned, port),
+                _ => Target::Name(host.to_owned(), Some(port)),
+            },
             None => Target::Name(self.to_owned(), None),
         }
     }
@@ -200,6 +218,6 @@ mod tests {
         assert_eq!(Target::named("127.0.0.1", 80).to_string(), "127.0.0.1:80");
         assert_eq!(Target::named("example.com", 443).to_string(), "example.com:443");
         assert_eq!(Target::named("::1", 80).to_string(), "[::1]:80");
-        assert_eq!(Target::named("fe80::1%eth0", 80).to_string(), "[fe80::1%eth0]:80");
+        assert_eq!(Target::named("fe80::1%nowhere", 80).to_string(), "[fe80::1%nowhere]:80");
     }
 }

@@ -1,8 +1,8 @@
-//! What the standard library and the crates have no safe form of: names of addresses, descriptors that a parent left
-//! open, and a socket option.
+//! What the standard library and the crates have no safe form of: names of addresses and interfaces, descriptors that a
+//! parent left open, and a socket option.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, CString, c_char};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
@@ -47,6 +47,14 @@ pub(super) fn getnameinfo(address: SocketAddr, flags: i32) -> io::Result<(String
 fn text(characters: &[c_char]) -> String {
     let bytes: Vec<u8> = characters.iter().take_while(|byte| **byte != 0).map(|byte| byte.to_ne_bytes()[0]).collect();
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The number of the network interface that has this name.
+pub(super) fn interface(name: &str) -> Option<u32> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: the string is one, and is only read.
+    let number = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    (number != 0).then_some(number)
 }
 
 /// The descriptors that the parent has left open for this process, as the service managers do it; nothing the second time.

@@ -78,6 +78,7 @@ pub(crate) mod seam;
 pub(crate) mod serve;
 pub(crate) mod socket;
 mod stream;
+mod stream_traits;
 pub(crate) mod transport;
 mod udp;
 pub(crate) mod unix;

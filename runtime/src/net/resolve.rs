@@ -51,9 +51,10 @@ pub trait HostnameResolver {
     /// The addresses that a name means, with this port, in the order in which to try them.
     fn getaddrinfo<'a>(&'a self, host: &'a str, port: u16) -> Lookup<'a, Vec<SocketAddr>>;
 
-    /// The names of an address' host and of its port. The system's unless implemented.
+    /// The names of an address' host and of its port. Unless implemented, those that there are without this resolver: the
+    /// system's, or a virtual network's.
     fn getnameinfo(&self, address: SocketAddr, options: NameInfo) -> Lookup<'_, (String, String)> {
-        Box::pin(ask_for_names(address, options))
+        Box::pin(own_names(address, options))
     }
 }
 
@@ -118,8 +119,9 @@ pub struct NameInfo {
 
 /// The names of an address' host and of its port: Trio's `socket.getnameinfo`.
 ///
-/// Goes to the [resolver](set_custom_hostname_resolver), by default to the system's, on a thread; if both are to be numbers,
-/// and in a virtual network, where addresses have no names, to nobody.
+/// Goes to the [resolver](set_custom_hostname_resolver) if there is one, whatever is asked. Otherwise to the system's, on a
+/// thread; if both are to be numbers, and in a virtual network, where addresses have no names, to nobody. An address of IPv6
+/// that is one of some zone only (of a link, typically) is given with that: `fe80::1%eth0`.
 ///
 /// A checkpoint. Cancelled or dropped, it leaves that thread to itself.
 ///
@@ -142,19 +144,33 @@ pub async fn getnameinfo(address: SocketAddr, options: NameInfo) -> io::Result<(
         free_checkpoint().await;
         return resolver.getnameinfo(address, options).await;
     }
+    own_names(address, options).await
+}
+
+/// The names that there are without a resolver of the run's own.
+async fn own_names(address: SocketAddr, options: NameInfo) -> io::Result<(String, String)> {
     let in_numbers = options.numeric_host && options.numeric_service;
-    // The hosts of another network are nothing that the system could know.
-    if in_numbers || NETWORK.try_get().is_some() {
+    // The hosts of another network are nothing that the system could know, nor are its zones.
+    let is_elsewhere = NETWORK.try_get().is_some();
+    if in_numbers || is_elsewhere {
         free_checkpoint().await;
         if options.name_required {
             return Err(io::Error::new(io::ErrorKind::NotFound, format!("{} has no name", address.ip())));
         }
-        return Ok((address.ip().to_string(), address.port().to_string()));
+        let host = match address {
+            // For its name, which is known without a lookup.
+            SocketAddr::V6(v6) if v6.scope_id() != 0 && !is_elsewhere => {
+                return foreign::getnameinfo(address, libc::NI_NUMERICHOST | libc::NI_NUMERICSERV);
+            }
+            SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+            _ => address.ip().to_string(),
+        };
+        return Ok((host, address.port().to_string()));
     }
-    ask_for_names(address, options).await
+    ask_the_system(address, options).await
 }
 
-async fn ask_for_names(address: SocketAddr, options: NameInfo) -> io::Result<(String, String)> {
+async fn ask_the_system(address: SocketAddr, options: NameInfo) -> io::Result<(String, String)> {
     let flag = |on: bool, flag: i32| if on { flag } else { 0 };
     let flags = flag(options.numeric_host, libc::NI_NUMERICHOST)
         | flag(options.numeric_service, libc::NI_NUMERICSERV)
@@ -226,11 +242,12 @@ fn some(addresses: Vec<SocketAddr>, target: &Target) -> io::Result<Vec<SocketAdd
 
 #[cfg(test)]
 mod tests {
+    use super::super::address::sealed::Sealed;
     use super::*;
 
     #[test]
     fn names_in_ascii_are_taken_as_they_are() {
-        for name in ["localhost", "xn--fa-hia.de", "_service._tcp.example.com", "fe80::1%eth0"] {
+        for name in ["localhost", "xn--fa-hia.de", "_service._tcp.example.com", "fe80::1%nowhere"] {
             assert!(matches!(encoded(name), Ok(Cow::Borrowed(same)) if same == name));
         }
     }
@@ -243,6 +260,51 @@ mod tests {
         assert_eq!(encoded("faß.de").unwrap(), "xn--fa-hia.de");
         assert_eq!(encoded("Bücher.example").unwrap(), "xn--bcher-kva.example");
         assert_eq!(encoded("\u{378}.example").unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+
+    /// A resolver that knows no names of addresses.
+    struct OneWay;
+
+    impl HostnameResolver for OneWay {
+        fn getaddrinfo<'a>(&'a self, host: &'a str, _: u16) -> Lookup<'a, Vec<SocketAddr>> {
+            panic!("it is asked for '{host}', which is no name")
+        }
+    }
+
+    #[test]
+    fn a_resolver_that_knows_no_names_of_addresses_does_not_lead_out_of_a_virtual_network() {
+        crate::run(async {
+            set_custom_hostname_resolver(Some(Rc::new(OneWay)));
+            let host = crate::testing::net::Network::new().host("host");
+            // The system would know the name of this service.
+            let names = host.run(getnameinfo("127.0.0.1:80".parse().unwrap(), NameInfo::default())).await.unwrap();
+            assert_eq!(names, ("127.0.0.1".to_owned(), "80".to_owned()));
+            let zoned = host.run(getnameinfo("[fe80::1%1]:80".parse().unwrap(), NameInfo::default())).await.unwrap();
+            assert_eq!(zoned, ("fe80::1%1".to_owned(), "80".to_owned()));
+            let options = NameInfo { numeric_host: true, numeric_service: true, ..NameInfo::default() };
+            let names = getnameinfo("127.0.0.1:80".parse().unwrap(), options).await.unwrap();
+            assert_eq!(names, ("127.0.0.1".to_owned(), "80".to_owned()));
+        });
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn zones_belong_to_addresses() {
+        crate::run(async {
+            let options = NameInfo { numeric_host: true, numeric_service: true, ..NameInfo::default() };
+            let by_system = NameInfo { numeric_host: true, ..NameInfo::default() };
+            for (text, written) in [("[fe80::1%1]:9999", "fe80::1%lo"), ("[2001:db8::1%1]:9999", "2001:db8::1%1")] {
+                let address: SocketAddr = text.parse().unwrap();
+                assert_eq!(getnameinfo(address, options).await.unwrap(), (written.to_owned(), "9999".to_owned()));
+                assert_eq!(getnameinfo(address, by_system).await.unwrap().0, written);
+            }
+            // And back, without asking anybody.
+            set_custom_hostname_resolver(Some(Rc::new(OneWay)));
+            let zoned: Vec<SocketAddr> = vec!["[fe80::1%1]:80".parse().unwrap()];
+            assert_eq!(getaddrinfo("fe80::1%1", 80).await.unwrap(), zoned);
+            assert_eq!(getaddrinfo("fe80::1%lo", 80).await.unwrap(), zoned);
+            assert_eq!(resolve(&"[fe80::1%lo]:80".target()).await.unwrap(), zoned);
+        });
     }
 
     #[test]

@@ -1,10 +1,8 @@
 //! TCP connections.
 #![forbid(unsafe_code)]
 
-use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Domain, Protocol, SockRef, Socket as SystemSocket, Type};
 
@@ -15,11 +13,9 @@ use super::halves::{TcpReceiveHalf, TcpSendHalf};
 use super::happy;
 use super::seam::{NETWORK, StreamSocket};
 use super::socket::{Socket, closed};
+use super::stream_traits::socket_stream;
 use crate::kernel::checkpoint::{checkpoint_if_cancelled, free_checkpoint};
 use crate::kernel::reactor::{Direction, Rest};
-use crate::stream::{
-    AsyncResource, ByteStream, HalfCloseableStream, ReceiveStream, SendProgress, SendStream, SplitStream,
-};
 
 /// With less than this waiting to be sent the system asks for more: enough to keep a connection busy, and so little
 /// that what is written now is not stuck behind seconds of earlier data. The value is Trio's.
@@ -186,24 +182,6 @@ impl TcpStream {
     /// [`Unsupported`](io::ErrorKind::Unsupported) if it is one of a virtual network.
     pub fn into_std(mut self) -> io::Result<std::net::TcpStream> {
         self.open.take().ok_or_else(closed)?.into_system()
-    }
-
-    fn close(&mut self) {
-        if let Some(open) = self.open.take() {
-            open.close();
-        }
-    }
-
-    pub(super) fn open(&self) -> io::Result<&Open> {
-        self.open.as_ref().ok_or_else(closed)
-    }
-
-    fn open_for_sending(&self) -> io::Result<&Open> {
-        if self.eof_sent { Err(closed()) } else { self.open() }
-    }
-
-    fn open_for_receiving(&self) -> io::Result<&Open> {
-        if self.receiving_closed { Err(closed()) } else { self.open() }
     }
 
     /// Sends all of the data, and waits as long as that takes. No data is fine.
@@ -408,7 +386,7 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// None: the result is that of [`AsyncResource::aclose`].
+    /// None: the result is that of [`AsyncResource::aclose`](crate::AsyncResource::aclose).
     pub async fn aclose(&mut self) -> io::Result<()> {
         self.close();
         free_checkpoint().await;
@@ -457,10 +435,10 @@ impl TcpStream {
     }
 }
 
-impl Drop for TcpStream {
-    fn drop(&mut self) {
-        self.close();
-    }
+socket_stream! {
+    TcpStream, TcpReceiveHalf, TcpSendHalf,
+    "After [`aclose`](TcpStream::aclose), when there is no descriptor; and if the stream is one of a virtual network, which \
+    never has one."
 }
 
 /// A new socket for an address of this kind.
@@ -489,70 +467,5 @@ fn has_connected(socket: &std::net::TcpStream) -> io::Result<()> {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Err(io::ErrorKind::WouldBlock.into()),
         Err(error) => Err(error),
-    }
-}
-
-impl fmt::Debug for TcpStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.open {
-            Some(open) => open.fmt(f),
-            None => f.write_str("TcpStream(closed)"),
-        }
-    }
-}
-
-/// For options that have no method here, and for [`lowlevel`](crate::lowlevel).
-///
-/// # Panics
-///
-/// After [`aclose`](TcpStream::aclose), when there is no descriptor; and if the stream is one of a virtual network, which
-/// never has one.
-impl AsFd for TcpStream {
-    #[track_caller]
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.open.as_ref().expect("a stream that was closed has no descriptor").as_fd()
-    }
-}
-
-impl AsyncResource for TcpStream {
-    fn aclose(&mut self) -> impl Future<Output = io::Result<()>> {
-        Self::aclose(self)
-    }
-}
-
-impl SendStream for TcpStream {
-    fn send_all(&mut self, data: &[u8]) -> impl Future<Output = io::Result<()>> {
-        Self::send_all(self, data)
-    }
-
-    async fn send_counted(&mut self, data: &[u8], progress: &mut SendProgress) -> io::Result<()> {
-        self.open_for_sending()?.send_counted(data, progress).await
-    }
-
-    fn wait_send_all_might_not_block(&mut self) -> impl Future<Output = io::Result<()>> {
-        Self::wait_send_all_might_not_block(self)
-    }
-}
-
-impl ReceiveStream for TcpStream {
-    fn receive_some(&mut self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
-        Self::receive_some(self, buffer)
-    }
-}
-
-impl ByteStream for TcpStream {}
-
-impl SplitStream for TcpStream {
-    type ReceiveHalf<'a> = TcpReceiveHalf<'a>;
-    type SendHalf<'a> = TcpSendHalf<'a>;
-
-    fn split(&mut self) -> (TcpReceiveHalf<'_>, TcpSendHalf<'_>) {
-        self.split()
-    }
-}
-
-impl HalfCloseableStream for TcpStream {
-    fn send_eof(&mut self) -> impl Future<Output = io::Result<()>> {
-        Self::send_eof(self)
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
-use std::io;
+use std::io::{self, Read};
 use std::rc::Rc;
 
 use super::changes::Changes;
@@ -83,9 +83,8 @@ impl Lockstep {
         self.check_receiver_open()?;
         let mut data = self.data.borrow_mut();
         let count = buffer.len().min(data.len());
-        for (place, byte) in buffer.iter_mut().zip(data.drain(..count)) {
-            *place = byte;
-        }
+        // In pieces, not by the byte, which takes long without optimization.
+        data.read_exact(&mut buffer[..count]).expect("so many bytes are there");
         drop(data);
         self.changes.tell();
         Ok(count)

@@ -6,6 +6,6 @@ mod checkpoints;
 mod listener;
 mod matchers;
 mod memory_streams;
-mod net;
+pub(crate) mod net;
 mod sequencer;
 mod stapled;

@@ -1,11 +1,14 @@
 //! TLS streams do what every stream must do.
 
+use trio::net::TcpStream;
+use trio::testing::net::Network;
 use trio::testing::{check_half_closeable_stream, check_two_way_stream};
 use trio::tls::TlsStream;
 use trio::{ClosedResourceError, ReceiveStream, SendStream};
 
 use super::line::{narrow, wide};
 use super::pki::{Tls12, Tls13, VERSIONS, Version, assert_fails, both, narrow_pair, over, shake, wide_pair};
+use crate::testing::net::connections;
 
 async fn two_way(version: Version, https_compatible: bool) {
     let set = |(client, server): (TlsStream<_>, TlsStream<_>)| {
@@ -31,16 +34,43 @@ async fn a_tls_stream_is_a_stream_under_any_schedule() {
     two_way(Tls13, false).await;
 }
 
-#[trio::test(autojump, schedules = 10)]
+#[trio::test(autojump, schedules = 50)]
 async fn an_old_tls_stream_is_a_stream_under_any_schedule() {
     two_way(Tls12, false).await;
 }
 
-#[trio::test(autojump, schedules = 10)]
+#[trio::test(autojump, schedules = 50)]
 async fn a_direction_can_be_closed_alone() {
     let maker = async || wide_pair(Tls13);
     let clogged = async || shake(narrow_pair(Tls13)).await;
     Box::pin(check_half_closeable_stream(maker, clogged)).await;
+}
+
+/// Two ends over TCP of a virtual network.
+async fn virtual_pair(version: Version) -> (TlsStream<TcpStream>, TlsStream<TcpStream>) {
+    over(connections::pair(&Network::new()).await, version)
+}
+
+/// Those, with as much on the way as there is room for.
+async fn clogged_virtual_pair(version: Version) -> (TlsStream<TcpStream>, TlsStream<TcpStream>) {
+    let (mut client, mut server) = shake(virtual_pair(version).await).await;
+    connections::clog(&mut client).await;
+    connections::clog(&mut server).await;
+    (client, server)
+}
+
+#[trio::test(autojump, schedules = 50)]
+async fn tls_over_virtual_tcp_is_a_stream() {
+    let maker = async || virtual_pair(Tls13).await;
+    let clogged = async || clogged_virtual_pair(Tls13).await;
+    Box::pin(check_half_closeable_stream(maker, clogged)).await;
+}
+
+#[trio::test(autojump, schedules = 50)]
+async fn old_tls_over_virtual_tcp_is_a_stream() {
+    let maker = async || virtual_pair(Tls12).await;
+    let clogged = async || clogged_virtual_pair(Tls12).await;
+    Box::pin(check_two_way_stream(maker, clogged)).await;
 }
 
 /// TLS whose transport is TLS.
@@ -51,7 +81,7 @@ fn twice<T: trio::ByteStream>(
     over(over(transports, version), version)
 }
 
-#[trio::test(autojump, schedules = 5)]
+#[trio::test(autojump, schedules = 50)]
 async fn tls_over_tls_is_a_stream() {
     let maker = async || twice(wide(), Tls13);
     let clogged = async || shake(twice(narrow(), Tls13)).await;

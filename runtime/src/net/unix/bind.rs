@@ -16,7 +16,7 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 use socket2::{Domain, SockAddr, Socket as SystemSocket, Type};
 
-use crate::kernel::sleep::sleep;
+use super::pause::pause;
 
 /// How long to wait before asking for the folder's lock again. It is held for a few system calls.
 const PATIENCE: Duration = Duration::from_millis(5);
@@ -85,7 +85,7 @@ async fn lock_folder(path: &Path) -> io::Result<Option<File>> {
     loop {
         match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(Some(folder)),
-            Err(rustix::io::Errno::WOULDBLOCK) => sleep(PATIENCE).await,
+            Err(rustix::io::Errno::WOULDBLOCK) => pause(PATIENCE).await?,
             Err(rustix::io::Errno::INTR) => {}
             Err(_) => return Ok(None),
         }

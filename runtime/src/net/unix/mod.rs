@@ -4,6 +4,7 @@ mod bind;
 mod credentials;
 mod datagram;
 mod listener;
+mod pause;
 mod stream;
 
 pub use credentials::PeerCredentials;

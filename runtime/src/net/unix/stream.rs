@@ -1,8 +1,6 @@
 //! Connections through Unix sockets.
 
-use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -13,13 +11,11 @@ use super::super::halves::{UnixReceiveHalf, UnixSendHalf};
 use super::super::seam::StreamSocket;
 use super::super::socket::{Socket, closed};
 use super::super::stream::is_in_progress;
+use super::super::stream_traits::socket_stream;
+use super::pause::pause;
 use super::to_system;
 use crate::kernel::checkpoint::free_checkpoint;
 use crate::kernel::reactor::Direction;
-use crate::kernel::sleep::sleep;
-use crate::stream::{
-    AsyncResource, ByteStream, HalfCloseableStream, ReceiveStream, SendProgress, SendStream, SplitStream,
-};
 
 /// How long to wait before connecting again to a listener at which too many wait already; doubled each time, up to
 /// [`LONGEST_PAUSE`].
@@ -137,15 +133,15 @@ impl UnixStream {
     async fn connect_to(address: &SockAddr) -> io::Result<Self> {
         let socket = SystemSocket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
-        let mut pause = FIRST_PAUSE;
+        let mut time = FIRST_PAUSE;
         loop {
             match socket.connect(address) {
                 Ok(()) => return Self::register(socket.into()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // The listener's queue is full. The system tells nobody when it no longer is.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && !is_in_progress(&error) => {
-                    sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    pause(time).await?;
+                    time = (time * 2).min(LONGEST_PAUSE);
                 }
                 // Not on Linux.
                 Err(error) if is_in_progress(&error) => {
@@ -198,24 +194,6 @@ impl UnixStream {
     /// [`ClosedResourceError`](crate::ClosedResourceError) if it has been closed.
     pub fn into_std(mut self) -> io::Result<std::os::unix::net::UnixStream> {
         self.open.take().ok_or_else(closed)?.into_system()
-    }
-
-    fn close(&mut self) {
-        if let Some(open) = self.open.take() {
-            open.close();
-        }
-    }
-
-    pub(in crate::net) fn open(&self) -> io::Result<&Open> {
-        self.open.as_ref().ok_or_else(closed)
-    }
-
-    fn open_for_sending(&self) -> io::Result<&Open> {
-        if self.eof_sent { Err(closed()) } else { self.open() }
-    }
-
-    fn open_for_receiving(&self) -> io::Result<&Open> {
-        if self.receiving_closed { Err(closed()) } else { self.open() }
     }
 
     /// Sends all of the data, and waits as long as that takes. No data is fine.
@@ -335,7 +313,7 @@ impl UnixStream {
     ///
     /// # Errors
     ///
-    /// None: the result is that of [`AsyncResource::aclose`].
+    /// None: the result is that of [`AsyncResource::aclose`](crate::AsyncResource::aclose).
     pub async fn aclose(&mut self) -> io::Result<()> {
         self.close();
         free_checkpoint().await;
@@ -392,72 +370,7 @@ impl UnixStream {
     }
 }
 
-impl Drop for UnixStream {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
-impl fmt::Debug for UnixStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.open {
-            Some(open) => open.fmt(f),
-            None => f.write_str("UnixStream(closed)"),
-        }
-    }
-}
-
-/// For options that have no method here, and for [`lowlevel`](crate::lowlevel).
-///
-/// # Panics
-///
-/// After [`aclose`](UnixStream::aclose), when there is no descriptor.
-impl AsFd for UnixStream {
-    #[track_caller]
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.open.as_ref().expect("a stream that was closed has no descriptor").as_fd()
-    }
-}
-
-impl AsyncResource for UnixStream {
-    fn aclose(&mut self) -> impl Future<Output = io::Result<()>> {
-        Self::aclose(self)
-    }
-}
-
-impl SendStream for UnixStream {
-    fn send_all(&mut self, data: &[u8]) -> impl Future<Output = io::Result<()>> {
-        Self::send_all(self, data)
-    }
-
-    async fn send_counted(&mut self, data: &[u8], progress: &mut SendProgress) -> io::Result<()> {
-        self.open_for_sending()?.send_counted(data, progress).await
-    }
-
-    fn wait_send_all_might_not_block(&mut self) -> impl Future<Output = io::Result<()>> {
-        Self::wait_send_all_might_not_block(self)
-    }
-}
-
-impl ReceiveStream for UnixStream {
-    fn receive_some(&mut self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
-        Self::receive_some(self, buffer)
-    }
-}
-
-impl ByteStream for UnixStream {}
-
-impl SplitStream for UnixStream {
-    type ReceiveHalf<'a> = UnixReceiveHalf<'a>;
-    type SendHalf<'a> = UnixSendHalf<'a>;
-
-    fn split(&mut self) -> (UnixReceiveHalf<'_>, UnixSendHalf<'_>) {
-        self.split()
-    }
-}
-
-impl HalfCloseableStream for UnixStream {
-    fn send_eof(&mut self) -> impl Future<Output = io::Result<()>> {
-        Self::send_eof(self)
-    }
+socket_stream! {
+    UnixStream, UnixReceiveHalf, UnixSendHalf,
+    "After [`aclose`](UnixStream::aclose), when there is no descriptor."
 }

@@ -11,7 +11,7 @@ use trio::testing::{
     assert_checkpoints, check_half_closeable_stream, check_two_way_stream, open_stream_to_socket_listener,
     wait_all_tasks_blocked,
 };
-use trio::{ErrorGroup, current_time, open_tcp_listeners, open_tcp_stream};
+use trio::{ErrorGroup, SendStream, StapledStream, current_time, open_tcp_listeners, open_tcp_stream};
 
 use crate::support::secs;
 
@@ -24,7 +24,7 @@ pub(super) async fn listen(host: &Host, address: &str) -> io::Result<TcpListener
 }
 
 /// Two ends of a connection between two new hosts.
-pub(super) async fn pair(network: &Network) -> (TcpStream, TcpStream) {
+pub(crate) async fn pair(network: &Network) -> (TcpStream, TcpStream) {
     let (client, server) = (network.host("client"), network.host("server"));
     let mut listener = listen(&server, "0.0.0.0:80").await.unwrap();
     let client = client.run(open_tcp_stream("server", 80)).await.unwrap();
@@ -41,7 +41,7 @@ fn slow() -> Network {
 }
 
 /// Sends as much as there is room for.
-async fn clog(stream: &mut TcpStream) {
+pub(crate) async fn clog(stream: &mut impl SendStream) {
     let much = vec![0; 1_000_000];
     let sent = trio::move_on_after(secs(100), stream.send_all(&much)).await;
     assert!(sent.is_none(), "{sent:?}");
@@ -64,6 +64,20 @@ async fn streams_pass_the_checks() {
 async fn slow_streams_pass_the_checks() {
     check_two_way_stream(async || pair(&slow()).await, async || clogged(slow()).await).await;
     check_half_closeable_stream(async || pair(&slow()).await, async || clogged(slow()).await).await;
+}
+
+/// Two connections, of which each end uses one for each direction.
+fn stapled(
+    ((send_stream, from), (receive_stream, to)): ((TcpStream, TcpStream), (TcpStream, TcpStream)),
+) -> (StapledStream<TcpStream, TcpStream>, StapledStream<TcpStream, TcpStream>) {
+    (StapledStream { send_stream, receive_stream }, StapledStream { send_stream: to, receive_stream: from })
+}
+
+#[trio::test(autojump, schedules = 50)]
+async fn stapled_streams_pass_the_checks() {
+    let maker = async || stapled((pair(&Network::new()).await, pair(&Network::new()).await));
+    let clogged = async || stapled((clogged(Network::new()).await, clogged(Network::new()).await));
+    check_half_closeable_stream(maker, clogged).await;
 }
 
 #[trio::test(autojump)]

@@ -1,5 +1,5 @@
 //! The virtual network.
 
-mod connections;
+pub(crate) mod connections;
 mod datagrams;
 mod faults;
