@@ -32,8 +32,10 @@ impl AtTerminal {
         count > 0
     }
 
+    /// Waits for a line with these words, and for its end: a Ctrl-C throws away what has not been looked at.
     pub(crate) async fn wait_for(&mut self, words: &str) {
-        while !self.seen.contains(words) {
+        let is_there = |seen: &str| seen.split_once(words).is_some_and(|(_, rest)| rest.contains('\n'));
+        while !is_there(&self.seen) {
             assert!(self.look().await, "no {words:?} before the end:\n{}", self.seen);
         }
     }
