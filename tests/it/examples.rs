@@ -82,6 +82,13 @@ fn people_who_chat_read_one_another() {
     assert_eq!(printed.last().unwrap(), "   Grace reads: * Barbara has gone");
 }
 
+#[test]
+fn people_who_chat_over_websockets_read_one_another() {
+    let printed = run("websocket_chat");
+    assert_eq!(printed.first().unwrap(), "  Ada reads: Ada has come");
+    assert_eq!(printed.last().unwrap(), "  Ada reads: Grace has gone");
+}
+
 /// Somebody who chats with the example's server.
 struct Person {
     lines: BufReader<TcpStream>,

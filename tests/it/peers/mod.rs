@@ -1,7 +1,8 @@
-//! Other people's programs at the other end: Python's Trio, nginx, curl.
+//! Other people's programs at the other end: Python's Trio, nginx, curl, Chromium.
 //!
 //! A test that needs a program that is missing says so and is skipped; CI installs them.
 
+mod chromium;
 mod curl;
 mod nginx;
 mod python;
