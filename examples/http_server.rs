@@ -47,18 +47,18 @@ async fn main() -> trio::Result {
             println!("serving http://{local}");
             n.start_daemon(stop_on_signal(scope.clone()));
         } else {
-            n.start_daemon(demonstrate(local, scope.clone()));
+            n.start_soon(demonstrate(local, scope.clone()));
         }
         serve([listener], service).on_error(|error| eprintln!("a connection has failed: {error}")).await?;
-        println!("served {} requests", count.get());
     }?;
+    println!("served {} requests", count.get());
     Ok(())
 }
 
 /// Asks the server to end when somebody wants it to.
 async fn stop_on_signal(server: CancelHandle) -> trio::Result {
-    let mut received = trio::open_signal_receiver([signals::SIGINT, signals::SIGTERM])?;
-    received.next().await;
+    let mut signals = trio::open_signal_receiver(&[signals::SIGINT, signals::SIGTERM])?;
+    signals.receive().await?;
     println!("finishing");
     server.shut_down(GRACE);
     Ok(())
