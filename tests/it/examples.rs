@@ -196,6 +196,37 @@ fn a_page_comes_over_tls() {
 }
 
 #[test]
+fn an_http_server_answers_what_was_asked_before_it_ends() {
+    let printed = run("http_server");
+    assert_eq!(
+        printed,
+        [
+            "/: 200, hello",
+            "/count: 200, request number 2",
+            "/elsewhere: 404, no such page",
+            "shutting down",
+            "/slow: 200, worth the wait",
+            "served 4 requests",
+        ]
+    );
+}
+
+#[test]
+fn an_axum_app_serves_and_ends() {
+    let printed = run("axum_app");
+    assert_eq!(
+        printed,
+        [
+            "GET /notes/milk: 404",
+            "PUT /notes/milk: 201",
+            "GET /notes/milk: 200 two bottles",
+            "GET /after/100: 200 100 ms later",
+            "down",
+        ]
+    );
+}
+
+#[test]
 fn a_service_that_nobody_stops_ends_in_good_order() {
     let printed = run("service");
     assert!(printed[0].starts_with("serving as process "), "{printed:?}");

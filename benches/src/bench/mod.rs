@@ -7,6 +7,7 @@ use crate::options::Scale;
 mod cancel;
 mod channels;
 mod files;
+mod hyper;
 mod locks;
 mod parked;
 mod round_trip;
@@ -33,6 +34,7 @@ pub(crate) fn all(scale: Scale) -> Vec<Benchmark> {
     benchmarks.extend(tcp_echo::benchmarks(scale));
     benchmarks.extend(sockets::benchmarks(scale));
     benchmarks.extend(tls::benchmarks(scale));
+    benchmarks.extend(hyper::benchmarks(scale));
     benchmarks.extend(threads::benchmarks(scale));
     benchmarks.extend(files::benchmarks(scale));
     benchmarks

@@ -13,7 +13,7 @@ use crate::kernel::checkpoint::yield_now;
 use crate::kernel::context;
 use crate::kernel::reactor::ClosedResourceError;
 use crate::kernel::waker::StoredWaker;
-use crate::stream::poll::{PollReceive, PollSend, are_empty};
+use crate::stream::poll::{PollReceive, PollSend, are_empty, ended};
 use crate::stream::{ReceiveStream, SendStream, SplitStream};
 
 /// How much is received or sent at once, at most.
@@ -134,7 +134,7 @@ impl<'a> Polled<'a> {
             shared.closes.set(true);
             shared.reader.take().wake();
             let closed = stream.aclose().await;
-            shared.answer(closed);
+            shared.answer(ended(closed));
         })
     }
 
@@ -240,8 +240,10 @@ enum Progress {
 impl Shared {
     /// Says how what the sending side was to do has ended.
     fn answer(&self, result: io::Result<()>) {
-        self.order.set(Order::Nothing);
-        self.sending.borrow_mut().result = Some(result);
+        let order = self.order.replace(Order::Nothing);
+        let mut sending = self.sending.borrow_mut();
+        sending.closed |= order == Order::Close;
+        sending.result = Some(result);
     }
 
     fn has_received(&self) -> bool {
@@ -292,7 +294,7 @@ async fn send<S: SendStream>(stream: &mut S, shared: &Shared) {
         }
         match stream.aclose().await {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => return,
-            result => shared.answer(result),
+            result => shared.answer(ended(result)),
         }
     }
 }
@@ -401,10 +403,7 @@ impl PollSend for Polled<'_> {
             }
             self.shared.order.set(Order::Close);
         }
-        ready!(self.poll_sent(context));
-        let mut sending = self.shared.sending.borrow_mut();
-        sending.closed = true;
-        Poll::Ready(sending.result.take().unwrap_or(Ok(())))
+        self.poll_flush(context)
     }
 }
 

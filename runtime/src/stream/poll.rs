@@ -42,11 +42,11 @@ pub(crate) fn are_empty(pieces: &[IoSlice<'_>]) -> bool {
     pieces.iter().all(|piece| piece.is_empty())
 }
 
-/// The end of the sending through something whose other side may know more of it than we do: that the connection is gone
-/// is no failure to end it.
+/// How the end of the sending went, when the other side may be gone: that it can't be told is no failure then.
 pub(crate) fn ended(result: io::Result<()>) -> io::Result<()> {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected};
     match result {
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+        Err(error) if matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected) => Ok(()),
         result => result,
     }
 }
