@@ -121,6 +121,7 @@
 //! * `idna`: names of hosts that are not ASCII, by IDNA 2008 (see [`net::getaddrinfo`](net::getaddrinfo()))
 //! * `stream`: [`MemoryReceiver`] is a `Stream` of the `futures` crates
 //! * `tls`: TLS over any stream, by rustls (the module `tls`)
+//! * `tokio`: futures that need tokio's runtime run inside of a task (the module `compat::tokio`)
 //! * `full`: all of them
 //!
 //! # Platforms
@@ -133,6 +134,7 @@ extern crate self as trio;
 mod attributes;
 mod buffered;
 mod channel;
+pub mod compat;
 mod fd_stream;
 mod for_each;
 pub mod fs;

@@ -44,6 +44,7 @@ const MODULES: &[(&str, Layer)] = &[
     ("fs", Layer::Resources),
     ("process", Layer::Resources),
     ("testing", Layer::Tools),
+    ("compat", Layer::Tools),
     // What `#[trio::main]` and `#[trio::test]` run.
     ("attributes", Layer::Tools),
     ("lib", Layer::Facade),
