@@ -153,7 +153,7 @@ use crate::{Event, finally};
 ///     trio::compat::tokio::open(async |tokio| {
 ///         trio::nursery! { |n|
 ///             for _ in 0..10 {
-///                 n.start_soon(tokio.run(tokio::time::sleep(Duration::from_millis(1))));
+///                 n.start_soon(tokio.run(async { tokio::time::sleep(Duration::from_millis(1)).await }));
 ///             }
 ///         };
 ///     })
@@ -176,7 +176,8 @@ pub struct Tokio {
 impl Tokio {
     /// Runs a future that needs tokio's runtime, here, in this task.
     ///
-    /// The future may borrow, and need not be `Send`. The runtime is entered whenever it is polled, and when it is dropped.
+    /// The future may borrow, and need not be `Send`. The runtime is entered whenever it is polled, and when it is dropped; but not
+    /// yet when it is made. So what wants the runtime in order to be made, as `tokio::time::sleep(…)` does, goes into an `async` block.
     ///
     /// A checkpoint. Cancelled on entry, the future is never polled; later, it is dropped at the first await at which it has to wait, whether
     /// that is tokio's or trio's. What that means on tokio's side is said [above](self#what-cancellation-does-on-each-side).
