@@ -5,7 +5,11 @@
 //! | feature | what it bridges |
 //! | --- | --- |
 //! | `tokio` | futures that need tokio's runtime run inside of a task: the module `tokio` |
+//!
+//! The other way round, [`embedding`] is a guide for libraries that are to run on trio and on others.
 #![forbid(unsafe_code)]
 
+#[doc = include_str!("embedding.md")]
+pub mod embedding {}
 #[cfg(feature = "tokio")]
 pub mod tokio;

@@ -6,12 +6,15 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use http_body_util::BodyExt;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use trio::compat::tokio::open;
 use trio::{TaskLocal, open_memory_channel};
 
 use super::{Witness, ask, in_tokio, poll_once, start_echo};
-use crate::support::{secs, soon, yields};
+use crate::support::{alone, secs, soon, yields};
 
 #[trio::test]
 async fn a_future_borrows_and_need_not_be_send() {
@@ -286,4 +289,114 @@ async fn foreign_combinators_hold_several_calls_in_one_task() {
     }))
     .await
     .unwrap();
+}
+
+#[trio::test]
+async fn a_loop_that_never_waits_lets_others_go_on_at_its_checkpoints() {
+    soon(open(async |tokio| {
+        let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+        let (received, others) = (Cell::new(0_u32), Cell::new(0_u32));
+        let endless = tokio.run(async {
+            loop {
+                sender.send(()).unwrap();
+                receiver.recv().await.unwrap();
+                received.set(received.get() + 1);
+                trio::checkpoint().await;
+            }
+        });
+        let count = async {
+            while others.get() < 100 {
+                others.set(others.get() + 1);
+                trio::checkpoint().await;
+            }
+        };
+        trio::race(endless, count).await;
+        assert!(received.get() >= 99, "{}", received.get());
+    }))
+    .await
+    .unwrap();
+}
+
+#[trio::test]
+async fn child_processes_of_tokio_work_beside_ours() {
+    soon(open(async |tokio| {
+        let theirs = tokio.run(async {
+            tokio::process::Command::new("sh").args(["-c", "echo theirs; exit 3"]).output().await.unwrap()
+        });
+        let mut command = trio::process::Command::shell("echo ours; exit 4");
+        let ours = trio::process::run_process(command.capture_stdout(true).check(false));
+        let (theirs, ours) = trio::join(theirs, ours).await;
+        assert_eq!((theirs.stdout.as_slice(), theirs.status.code()), (&b"theirs\n"[..], Some(3)));
+        let ours = ours.unwrap();
+        assert_eq!((ours.stdout.as_slice(), ours.status.code()), (&b"ours\n"[..], Some(4)));
+        // Cancelled, the child is left to itself unless tokio is told otherwise.
+        let endless =
+            tokio.run(async { tokio::process::Command::new("sleep").arg("3600").kill_on_drop(true).status().await });
+        assert!(trio::move_on_after(Duration::from_millis(20), endless).await.is_none());
+    }))
+    .await
+    .unwrap();
+}
+
+#[test]
+fn signals_come_to_both() {
+    alone(module_path!(), "signals_come_to_both", || {
+        const SIGNAL: i32 = libc::SIGUSR1;
+        trio::run(soon(open(async |tokio| {
+            let mut ours = trio::open_signal_receiver(&[SIGNAL]).unwrap();
+            let user = tokio::signal::unix::SignalKind::from_raw(SIGNAL);
+            let mut theirs = tokio.within(|| tokio::signal::unix::signal(user)).unwrap();
+            for _ in 0..3 {
+                signal_hook::low_level::raise(SIGNAL).unwrap();
+                assert_eq!(ours.receive().await.unwrap(), SIGNAL);
+                assert!(tokio.run(theirs.recv()).await.is_some());
+            }
+        })))
+        .unwrap();
+    });
+}
+
+/// Answers requests one after the other, on as many connections as there are.
+async fn serve_http(mut stream: trio::net::TcpStream, connections: &Cell<u32>) -> std::io::Result<()> {
+    connections.set(connections.get() + 1);
+    let mut lines = trio::BufferedReceiveStream::new(&mut stream);
+    while let Some(request) = lines.read_line(1000).await? {
+        while lines.read_line(1000).await?.is_some_and(|line| !line.is_empty()) {}
+        let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{path}", path.len());
+        lines.get_mut().send_all(answer.as_bytes()).await?;
+    }
+    Ok(())
+}
+
+#[trio::test]
+async fn an_http_client_made_for_tokio_keeps_its_connections() {
+    let connections = Cell::new(0);
+    let serve = soon(async {
+        trio::try_nursery! { |n, scope|
+            // A client that goes away in the middle is no error here.
+            let handler = async |stream| drop(serve_http(stream, &connections).await);
+            let server = n.start(|status| trio::serve_tcp(handler, 0, Some("127.0.0.1")).reporting(status)).await;
+            let port = server?[0].port();
+            open(async |tokio| {
+                let client = Client::builder(TokioExecutor::new()).build_http::<String>();
+                for number in 0..50 {
+                    let uri = format!("http://127.0.0.1:{port}/{number}").parse().unwrap();
+                    let answer = tokio.run(async { client.get(uri).await?.into_body().collect().await.map_err(trio::BoxError::from) });
+                    assert_eq!(answer.await?.to_bytes(), format!("/{number}"));
+                }
+                assert_eq!(connections.get(), 1);
+                // Cancelled at any moment.
+                for number in 0..50 {
+                    let uri = format!("http://127.0.0.1:{port}/cancelled").parse().unwrap();
+                    let _ = trio::move_on_after(Duration::from_micros(number * 20), tokio.run(client.get(uri))).await;
+                }
+                Ok::<_, trio::BoxError>(())
+            })
+            .await??;
+            scope.cancel();
+        }
+    });
+    serve.await.unwrap();
+    assert!((1..=51).contains(&connections.get()), "{} connections", connections.get());
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Id};
 use trio::compat::tokio::open;
+use trio::lowlevel::{GuestHost, HostCallback, start_guest_run};
 
 use super::{ask, in_tokio, start_echo};
 use crate::support::soon;
@@ -152,6 +153,30 @@ fn a_run_in_a_task_that_a_bridge_has_spawned() {
         tokio.run(task).await.unwrap() + tokio.run(blocking).await.unwrap()
     })));
     assert_eq!(sum.unwrap(), 40);
+}
+
+#[test]
+fn a_run_that_is_a_guest_of_tokio() {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let worked = tokio::task::LocalSet::new().block_on(&runtime, async {
+        let id = current();
+        let (calls, mut queue) = tokio::sync::mpsc::unbounded_channel::<HostCallback>();
+        // A host that has gone drops what it gets.
+        let host = GuestHost::new(move |callback| drop(calls.send(callback)));
+        let (done, mut finished) = tokio::sync::oneshot::channel();
+        start_guest_run(work(), host, |outcome| done.send(outcome.unwrap()).unwrap());
+        loop {
+            tokio::select! {
+                biased;
+                worked = &mut finished => break worked.unwrap(),
+                callback = queue.recv() => {
+                    callback.expect("the guest goes on")();
+                    assert_eq!(current(), id);
+                }
+            }
+        }
+    });
+    assert_eq!(worked, 20);
 }
 
 #[trio::test]
