@@ -55,7 +55,7 @@ pub(crate) fn goals(goals: &[GoalLine<'_>]) -> String {
     let mut lines: Vec<Vec<String>> = vec![headings.map(str::to_owned).to_vec()];
     for goal in goals {
         let bound = match goal.bound {
-            Bound::AtLeast(bound) => format!("≥ {bound:.1}"),
+            Bound::AtLeast(bound) => format!("≥ {bound:.2}"),
             Bound::AtMost(bound) => format!("≤ {bound:.1}"),
         };
         let verdict = match (goal.bound.holds(goal.value.best), goal.bound.holds(goal.value.median)) {

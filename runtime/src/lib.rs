@@ -118,8 +118,12 @@
 //!
 //! All off by default.
 //!
+//! * `futures-io`, `tokio-io`: the streams have these crates' traits, and streams that have them become streams of this one
+//!   (see [`compat`])
+//! * `hyper`: HTTP servers and clients by hyper, axum and tower: the module `compat::hyper`
 //! * `idna`: names of hosts that are not ASCII, by IDNA 2008 (see [`net::getaddrinfo`](net::getaddrinfo()))
-//! * `stream`: [`MemoryReceiver`] is a `Stream` of the `futures` crates
+//! * `sink`: [`MemorySender`] makes a `Sink` of the `futures` crates
+//! * `stream`: [`MemoryReceiver`] is a `Stream` of the `futures` crates, and listeners make one
 //! * `tls`: TLS over any stream, by rustls (the module `tls`)
 //! * `tokio`: futures that need tokio's runtime run inside of a task (the module `compat::tokio`)
 //! * `full`: all of them
@@ -159,6 +163,8 @@ mod variables;
 pub type Result<T = (), E = BoxError> = std::result::Result<T, E>;
 
 pub use buffered::{BufferedReceiveStream, LimitExceededError};
+#[cfg(feature = "sink")]
+pub use channel::MemorySink;
 pub use channel::{
     EndOfChannel, MemoryChannelStatistics, MemoryReceiver, MemorySender, SendError, TryReceiveError, TrySendError,
     Yielder, open_memory_channel, safe_channel,

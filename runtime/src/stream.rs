@@ -5,6 +5,8 @@
     reason = "a run stays on one thread, so nobody needs these futures to be `Send`, which is all that the lint warns of"
 )]
 
+#[cfg(feature = "__poll")]
+pub(crate) mod poll;
 mod progress;
 mod stapled;
 

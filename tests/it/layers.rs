@@ -44,6 +44,7 @@ const MODULES: &[(&str, Layer)] = &[
     ("fs", Layer::Resources),
     ("process", Layer::Resources),
     ("testing", Layer::Tools),
+    // Bridges to other libraries.
     ("compat", Layer::Tools),
     // What `#[trio::main]` and `#[trio::test]` run.
     ("attributes", Layer::Tools),

@@ -6,6 +6,7 @@ mod channel;
 mod channel_lock_event;
 mod checkpoint;
 mod clock;
+mod compat;
 mod compat_tokio;
 mod completion;
 mod ctrl_c;

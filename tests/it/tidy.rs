@@ -7,6 +7,7 @@ use crate::source;
 /// The files outside the kernel that may contain `unsafe`: each wraps one foreign handle, and says
 /// here which.
 const FOREIGN_HANDLES: &[(&str, &str)] = &[
+    ("runtime/src/compat/hyper/cursor.rs", "hyper's buffers, which can be told safely only what is copied into them"),
     (
         "runtime/src/net/foreign.rs",
         "calls of the C library that have no safe form, and descriptors that a parent left open",

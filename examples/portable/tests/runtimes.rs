@@ -44,6 +44,52 @@ async fn answer(question: &str) -> String {
     question.to_uppercase()
 }
 
+#[trio::test]
+async fn on_trio() {
+    let listeners = trio::open_tcp_listeners(0, Some("127.0.0.1")).await.unwrap();
+    let address = listeners[0].local_addr().unwrap();
+    // What answers may borrow, since the server is a task of the nursery.
+    let answered = Cell::new(0);
+    trio::nursery! { |n, scope|
+        let handler = async |stream| {
+            let counting = async |question: &str| {
+                answered.set(answered.get() + 1);
+                trio::checkpoint().await;
+                answer(question).await
+            };
+            serve(stream, counting).await
+        };
+        let serving = trio::serve_listeners(handler, listeners);
+        n.start_soon(async { serving.await.unwrap() });
+        let stream = trio::net::TcpStream::connect(address).await.unwrap();
+        let given_up = trio::fail_after(Duration::from_secs(60), ask_many(stream)).await.unwrap();
+        assert!(given_up.unwrap() > 0);
+        scope.cancel();
+    };
+    assert!(answered.get() >= 100);
+}
+
+#[trio::test(autojump, schedules = 20)]
+async fn on_trio_in_memory_with_deadlines_in_every_call() {
+    let (near, far) = trio::testing::memory_stream_pair();
+    trio::nursery! { |n|
+        let slow = async |question: &str| {
+            trio::sleep(Duration::from_millis(10)).await;
+            answer(question).await
+        };
+        n.start_soon(async move { serve(trio::compat::Polled::new(far), slow).await.unwrap() });
+        let mut client = Client::new(trio::compat::Polled::new(near));
+        for number in 0..20 {
+            // Too short for every other answer.
+            let limit = Duration::from_millis(5 + 100 * (number % 2));
+            let question = format!("question {number}");
+            let asked = trio::move_on_after(limit, client.ask(&question)).await;
+            assert_eq!(asked.map(Result::unwrap), (number % 2 == 1).then(|| question.to_uppercase()));
+        }
+        client.close().await.unwrap();
+    };
+}
+
 #[test]
 fn on_tokio() {
     use tokio_util::compat::TokioAsyncReadCompatExt;

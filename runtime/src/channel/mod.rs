@@ -6,6 +6,8 @@ mod generator;
 mod receiver;
 mod sender;
 mod shared;
+#[cfg(feature = "sink")]
+mod sink;
 mod statistics;
 #[cfg(feature = "stream")]
 mod stream;
@@ -18,6 +20,8 @@ pub use self::error::{EndOfChannel, SendError, TryReceiveError, TrySendError};
 pub use self::generator::{Yielder, safe_channel};
 pub use self::receiver::MemoryReceiver;
 pub use self::sender::MemorySender;
+#[cfg(feature = "sink")]
+pub use self::sink::MemorySink;
 pub use self::statistics::MemoryChannelStatistics;
 
 /// Opens a channel that holds at most `capacity` values: Trio's `open_memory_channel`.

@@ -60,7 +60,7 @@ impl<T> MemorySender<T> {
     /// });
     /// ```
     pub async fn send(&self, value: T) -> Result<(), SendError<T>> {
-        Operation::new(Send(&self.shared), value).await.map_err(SendError)
+        Operation::new(Send(&*self.shared), value).await.map_err(SendError)
     }
 
     /// Sends a value if there is room for it or a receiver waits: Trio's `send_nowait`. Not a checkpoint.

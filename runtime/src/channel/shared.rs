@@ -109,9 +109,9 @@ impl<T> Shared<T> {
 
 /// What [`MemorySender::send`](super::MemorySender::send) asks of the channel: it gets its value back if there is no
 /// receiver.
-pub(super) struct Send<'a, T>(pub(super) &'a Shared<T>);
+pub(super) struct Send<S>(pub(super) S);
 
-impl<T> Request for Send<'_, T> {
+impl<T, S: Deref<Target = Shared<T>>> Request for Send<S> {
     type Payload = T;
     type Grant = Result<(), T>;
 

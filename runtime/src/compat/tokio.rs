@@ -108,6 +108,7 @@
 //! That crate enters a runtime in the same way. But its runtime is one for the process, which is never stopped: what is spawned there outlives
 //! every block, run and test. And where there is a runtime already it uses that: in a run that one of tokio's threads called, this is the
 //! very runtime that waits for the run's end, so that nothing would ever be woken.
+#![forbid(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

@@ -14,6 +14,8 @@ use crate::net::halves::{ReceiveHalf, SendHalf};
 use crate::net::seam::StreamSocket;
 use crate::net::socket::{Socket, closed};
 use crate::net::transport::Transport;
+#[cfg(feature = "__poll")]
+use crate::stream::poll::{poll_receive, poll_send};
 use crate::stream::{AsyncResource, ByteStream, ReceiveStream, SendProgress, SendStream, SplitStream};
 
 /// A pipe, a terminal, or any other descriptor that the system can watch, as a stream: Trio's `FdStream`.
@@ -248,6 +250,25 @@ impl fmt::Debug for FdStream {
             Some(open) => f.debug_tuple("FdStream").field(open).finish(),
             None => f.write_str("FdStream(closed)"),
         }
+    }
+}
+
+#[cfg(feature = "__poll")]
+poll_receive! { [] FdStream, open_for_receiving }
+#[cfg(feature = "__poll")]
+poll_send! { [] FdStream, open_for_sending, end_sending }
+
+#[cfg(feature = "__poll")]
+impl FdStream {
+    /// Ends the sending. A descriptor that is for nothing else is closed, so that whoever reads from a pipe sees the end.
+    fn end_sending(&mut self) -> io::Result<()> {
+        let Some(open) = &self.open else { return Ok(()) };
+        self.sending_closed = true;
+        let mode = rustix::fs::fcntl_getfl(open.as_fd())? & rustix::fs::OFlags::RWMODE;
+        if mode == rustix::fs::OFlags::WRONLY {
+            self.open = None;
+        }
+        Ok(())
     }
 }
 

@@ -23,6 +23,8 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Token};
 use slab::Slab;
 
+#[cfg(feature = "__poll")]
+use super::checkpoint::yield_now;
 use super::checkpoint::{checkpoint_if_cancelled, free_checkpoint};
 use super::context;
 use super::doubts::{Doubt, Doubts};
@@ -66,17 +68,25 @@ struct Side {
     /// A call that gives less than was asked for proves nothing: the other end is gone in this direction, so that the
     /// call after it gives the end or an error, or there is urgent data, before which a read stops.
     stays_ready: bool,
+    /// What polls has let the others take a step: the next poll need not.
+    yielded: bool,
     waiter: Option<Waiter>,
 }
 
 impl Default for Side {
     fn default() -> Self {
-        Self { ready: true, stays_ready: false, waiter: None }
+        Self { ready: true, stays_ready: false, yielded: false, waiter: None }
     }
 }
 
 struct Waiter {
+    /// That of the wait; of one who polls, that of the registration.
     number: u64,
+    /// The registration that the waiter waits through.
+    registration: u64,
+    /// Somebody who polls: who may go away without a word, and whose place is the next one's who comes through the same
+    /// registration. Its end is a note at the side, since nobody may ever come to look at it.
+    polls: bool,
     node: NodeId,
     waker: StoredWaker,
     /// What the wait ended with, once it has.
@@ -272,10 +282,10 @@ impl Reactor {
                 source.write.stays_ready |= event.is_write_closed();
                 if event.is_readable() || event.is_read_closed() || failed {
                     self.doubts.settle(&mut source.doubt);
-                    woken.extend(source.read.set_ready(&is_cancelled));
+                    woken.extend(source.read.set_ready(&is_cancelled, &self.waiters));
                 }
                 if event.is_writable() || event.is_write_closed() || failed {
-                    woken.extend(source.write.set_ready(&is_cancelled));
+                    woken.extend(source.write.set_ready(&is_cancelled, &self.waiters));
                 }
             }
             self.doubts.look();
@@ -285,7 +295,7 @@ impl Reactor {
                 if let Some(source) = source
                     && self.doubts.take_up(&mut source.doubt)
                 {
-                    woken.extend(source.read.set_ready(&is_cancelled));
+                    woken.extend(source.read.set_ready(&is_cancelled, &self.waiters));
                 }
             }
         }
@@ -355,15 +365,20 @@ impl Reactor {
     }
 
     /// Stops using a registration; the last one to do so ends it. If the descriptor `closes` now, the system need not be told.
-    fn deregister(&self, key: SourceKey, closes: bool) {
+    fn deregister(&self, key: SourceKey, registration: u64, closes: bool) {
         let mut watched = self.watched.borrow_mut();
         let Some(source) = watched.get_mut(key.index).filter(|source| source.serial == key.serial) else { return };
+        // Who polled through it does not come back. Their wakers go when nothing is borrowed.
+        let polled = [&mut source.read, &mut source.write].map(|side| side.forget_poll(registration, &self.waiters));
         source.users -= 1;
         if source.users > 0 {
+            drop(watched);
+            drop(polled);
             return;
         }
         let mut source = watched.remove(key.index);
         drop(watched);
+        drop(polled);
         self.doubts.settle(&mut source.doubt);
         if !source.detached {
             self.by_fd.borrow_mut().remove(&source.fd);
@@ -381,8 +396,8 @@ impl Reactor {
         let mut woken = Vec::new();
         if let Some(source) = self.watched.borrow_mut().get_mut(index) {
             source.detached = true;
-            woken.extend(source.read.end(WaitEnd::Closed));
-            woken.extend(source.write.end(WaitEnd::Closed));
+            woken.extend(source.read.end(WaitEnd::Closed, &self.waiters));
+            woken.extend(source.write.end(WaitEnd::Closed, &self.waiters));
         }
         for waker in woken {
             waker.wake();
@@ -441,16 +456,43 @@ impl Reactor {
 }
 
 impl Side {
-    fn set_ready(&mut self, is_cancelled: impl Fn(NodeId) -> bool) -> Option<StoredWaker> {
+    fn set_ready(&mut self, is_cancelled: impl Fn(NodeId) -> bool, waiters: &Cell<usize>) -> Option<StoredWaker> {
         self.ready = true;
         let cancelled = self.waiter.as_ref().is_some_and(|waiter| is_cancelled(waiter.node));
-        if cancelled { None } else { self.end(WaitEnd::Ready) }
+        if cancelled { None } else { self.end(WaitEnd::Ready, waiters) }
     }
 
-    fn end(&mut self, how: WaitEnd) -> Option<StoredWaker> {
+    /// Ends the wait; `waiters` counts those that are left.
+    fn end(&mut self, how: WaitEnd, waiters: &Cell<usize>) -> Option<StoredWaker> {
         let waiter = self.waiter.as_mut().filter(|waiter| waiter.ended.is_none())?;
+        if waiter.polls {
+            self.yielded = true;
+            waiters.set(waiters.get() - 1);
+            return self.waiter.take().map(|waiter| waiter.waker);
+        }
         waiter.ended = Some(how);
         Some(std::mem::take(&mut waiter.waker))
+    }
+
+    /// Whether somebody else waits: who polls through the same registration does not count.
+    fn is_busy(&self, registration: u64) -> bool {
+        // A wait that has ended is over for everybody else, even if its task has not run since.
+        let waiting = self.waiter.as_ref().filter(|waiter| waiter.ended.is_none());
+        waiting.is_some_and(|waiter| !waiter.polls || waiter.registration != registration)
+    }
+
+    /// Puts a waiter in the place of whoever is there, whose waker is to be dropped when nothing is borrowed.
+    fn replace(&mut self, waiter: Waiter, waiters: &Cell<usize>) -> Option<Waiter> {
+        let old = self.waiter.replace(waiter);
+        waiters.set(waiters.get() - usize::from(old.as_ref().is_some_and(|old| old.polls)));
+        old
+    }
+
+    /// Ends a poll through this registration; gives the waiter, to be dropped when nothing is borrowed.
+    fn forget_poll(&mut self, registration: u64, waiters: &Cell<usize>) -> Option<Waiter> {
+        let polled = self.waiter.take_if(|waiter| waiter.polls && waiter.registration == registration);
+        waiters.set(waiters.get() - usize::from(polled.is_some()));
+        polled
     }
 }
 
@@ -488,6 +530,7 @@ impl std::error::Error for ClosedResourceError {}
 /// A wait for one direction of a registered descriptor.
 struct Wait {
     key: SourceKey,
+    registration: u64,
     direction: Direction,
     number: Option<u64>,
     run: u64,
@@ -552,12 +595,15 @@ impl Wait {
         let begun = reactor.source(self.key, |source| {
             let detached = source.detached;
             let side = source.side(self.direction);
-            match &side.waiter {
-                _ if detached => Err((io::Error::other(ClosedResourceError), waker)),
-                // A wait that has ended is over for everybody else, even if its task has not run since.
-                Some(waiter) if waiter.ended.is_none() => Err((io::Error::other(BusyResourceError), waker)),
-                _ => Ok(side.waiter.replace(Waiter { number, node, waker, ended: None })),
+            if detached {
+                return Err((io::Error::other(ClosedResourceError), waker));
             }
+            if side.is_busy(self.registration) {
+                return Err((io::Error::other(BusyResourceError), waker));
+            }
+            let registration = self.registration;
+            let waiter = Waiter { number, registration, polls: false, node, waker, ended: None };
+            Ok(side.replace(waiter, &reactor.waiters))
         });
         // What comes back with the error may be a foreign waker, which goes now that nothing is borrowed.
         match begun {
@@ -604,6 +650,8 @@ impl Drop for Wait {
 #[derive(Debug)]
 pub(crate) struct Registration {
     key: SourceKey,
+    /// Tells it from others of the same descriptor.
+    number: u64,
     /// The descriptor is closed right after the registration ends.
     closes: Cell<bool>,
     run: u64,
@@ -615,7 +663,9 @@ impl Registration {
     pub(crate) fn new(fd: &impl AsRawFd, urgent: bool) -> io::Result<Self> {
         context::with(|run| {
             let key = run.reactor.register(fd.as_raw_fd(), urgent)?;
-            Ok(Self { key, closes: Cell::new(false), run: run.opened.run, on_this_thread: PhantomData })
+            let number = run.reactor.next_serial.get();
+            run.reactor.next_serial.set(number + 1);
+            Ok(Self { key, number, closes: Cell::new(false), run: run.opened.run, on_this_thread: PhantomData })
         })
     }
 
@@ -663,6 +713,106 @@ impl Registration {
         }
     }
 
+    /// As [`io`](Self::io), for what polls: streams of other libraries' kinds.
+    ///
+    /// Whoever polls may go away without a word, so nothing is left behind that anybody would have to wait for: the place
+    /// among the waiters is given up to the next who comes through this registration, polling or not, and with the
+    /// registration itself. A poll in a cancelled scope parks, and calls nothing. One that need not wait takes a yield now and
+    /// then, before the call.
+    #[cfg(feature = "__poll")]
+    #[inline]
+    pub(crate) fn poll_io<T>(
+        &self,
+        direction: Direction,
+        context: &mut Context<'_>,
+        mut call: impl FnMut() -> io::Result<T>,
+        rest: impl FnOnce(&T) -> Rest,
+    ) -> Poll<io::Result<T>> {
+        match self.with(|run| self.poll_turn(run, direction, context)) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => return Poll::Pending,
+        }
+        loop {
+            match call() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return self.with(|run| {
+                        run.reactor.blocked(self.key, direction);
+                        self.poll_wait(run, direction, context)
+                    });
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => {
+                    let rest = result.as_ref().map_or(Rest::Something, rest);
+                    if rest != Rest::Something {
+                        self.with(|run| run.reactor.drained(self.key, direction, rest == Rest::Doubtful));
+                    }
+                    return Poll::Ready(result);
+                }
+            }
+        }
+    }
+
+    /// Whether a call may be made now.
+    #[cfg(feature = "__poll")]
+    fn poll_turn(&self, run: &Run, direction: Direction, context: &Context<'_>) -> Poll<io::Result<()>> {
+        if run.is_cancelled_here() {
+            run.park_cancelled(context);
+            return Poll::Pending;
+        }
+        let reactor = &run.reactor;
+        let found = reactor.with(self.key, direction, |side| {
+            // It became ready while whoever polled was cancelled, and the cancellation has been taken back.
+            let over = if side.ready { side.forget_poll(self.number, &reactor.waiters) } else { None };
+            (side.ready, std::mem::take(&mut side.yielded), over)
+        });
+        match found {
+            Some((false, _, _)) => self.poll_wait(run, direction, context),
+            Some((true, true, _)) => Poll::Ready(Ok(())),
+            _ if run.take_budget() => Poll::Ready(Ok(())),
+            _ => {
+                reactor.with(self.key, direction, |side| side.yielded = true);
+                yield_now(run, context);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Takes a place among the waiters, or keeps it. Never ready, but with an error.
+    #[cfg(feature = "__poll")]
+    fn poll_wait<T>(&self, run: &Run, direction: Direction, context: &Context<'_>) -> Poll<io::Result<T>> {
+        let reactor = &run.reactor;
+        let (node, number) = (run.current_id(), self.number);
+        let known = reactor.with(self.key, direction, |side| {
+            let mine = side.waiter.as_mut().filter(|waiter| waiter.polls && waiter.registration == number)?;
+            mine.node = node;
+            Some(mine.waker.will_wake(context.waker()))
+        });
+        if known.flatten() == Some(true) {
+            return Poll::Pending;
+        }
+        let waker = StoredWaker::new(context.waker());
+        let begun = reactor.source(self.key, |source| {
+            let detached = source.detached;
+            let side = source.side(direction);
+            if detached {
+                return Err((io::Error::other(ClosedResourceError), waker));
+            }
+            if side.is_busy(number) {
+                return Err((io::Error::other(BusyResourceError), waker));
+            }
+            let waiter = Waiter { number, registration: number, polls: true, node, waker, ended: None };
+            reactor.waiters.set(reactor.waiters.get() + 1);
+            Ok(side.replace(waiter, &reactor.waiters))
+        });
+        // Foreign wakers go now that nothing is borrowed.
+        match begun {
+            Some(Ok(_)) => Poll::Pending,
+            Some(Err((error, _))) => Poll::Ready(Err(error)),
+            None => Poll::Ready(Err(io::Error::other(ClosedResourceError))),
+        }
+    }
+
     /// The descriptor will be closed as soon as the registration is dropped, by which the system forgets it: that saves a
     /// call. (If a duplicate keeps it open, there may be events for nobody, which do no harm.)
     pub(crate) fn closes(&self) {
@@ -676,7 +826,8 @@ impl Registration {
 
     /// Waits for the next edge. To be awaited at once when a call in this direction has said that it would block.
     fn wait(&self, direction: Direction) -> Wait {
-        Wait { key: self.key, direction, number: None, run: self.run, counts: true }
+        let (key, registration, run) = (self.key, self.number, self.run);
+        Wait { key, registration, direction, number: None, run, counts: true }
     }
 
     /// Whether it is worth trying a call in this direction.
@@ -699,7 +850,7 @@ impl Drop for Registration {
     fn drop(&mut self) {
         context::try_with(|run| {
             if run.opened.run == self.run {
-                run.reactor.deregister(self.key, self.closes.get());
+                run.reactor.deregister(self.key, self.number, self.closes.get());
             }
         });
     }

@@ -152,3 +152,101 @@ impl Drop for Sleep {
         });
     }
 }
+
+/// A sleep that is polled again and again, and whose deadline moves: for clocks of other libraries.
+///
+/// A deadline that moves on costs nothing: its timer fires at the earlier time, and is set anew then. Consists of numbers
+/// only, so that it may be anywhere; outside its run it panics when it is polled.
+#[cfg(feature = "hyper")]
+#[derive(Debug)]
+pub(crate) struct PolledSleep {
+    deadline: Instant,
+    timer: Option<Armed>,
+}
+
+#[cfg(feature = "hyper")]
+#[derive(Debug)]
+struct Armed {
+    key: TimerKey,
+    run: u64,
+    /// When it fires.
+    time: Time,
+}
+
+#[cfg(feature = "hyper")]
+impl PolledSleep {
+    pub(crate) fn until(deadline: Instant) -> Self {
+        Self { deadline, timer: None }
+    }
+
+    pub(crate) fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+    }
+
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        context::with(|run| self.poll_in(run, context))
+    }
+
+    fn poll_in(&mut self, run: &Run, context: &Context<'_>) -> Poll<()> {
+        if run.is_cancelled_here() {
+            run.park_cancelled(context);
+            return Poll::Pending;
+        }
+        let deadline = run.epoch().time(self.deadline);
+        if let Some(armed) = &self.timer {
+            if armed.run != run.opened.run {
+                wrong_run("sleep");
+            }
+            let key = armed.key;
+            if run.timers.borrow().has_fired(key) {
+                let met = armed.time >= deadline;
+                self.clear(run);
+                if met {
+                    return Poll::Ready(());
+                }
+            } else if deadline < armed.time {
+                self.clear(run);
+            } else {
+                let known = run.timers.borrow().sleeper(key).is_some_and(|waker| waker.will_wake(context.waker()));
+                if !known {
+                    let waker = StoredWaker::new(context.waker());
+                    let old = run.timers.borrow_mut().set_sleeper(key, waker);
+                    drop(old);
+                }
+                return Poll::Pending;
+            }
+        }
+        if deadline == NEVER {
+            return Poll::Pending;
+        }
+        let now = run.now();
+        if deadline <= now {
+            return Poll::Ready(());
+        }
+        // The deadlines of the scopes around it come first.
+        run.arm_at(now);
+        let waker = StoredWaker::new(context.waker());
+        let key = run.timers.borrow_mut().insert(deadline, Target::Sleeper(waker));
+        self.timer = Some(Armed { key, run: run.opened.run, time: deadline });
+        Poll::Pending
+    }
+
+    fn clear(&mut self, run: &Run) {
+        if let Some(armed) = self.timer.take() {
+            let target = run.timers.borrow_mut().remove(armed.key);
+            drop(target);
+        }
+    }
+}
+
+#[cfg(feature = "hyper")]
+impl Drop for PolledSleep {
+    fn drop(&mut self) {
+        let Some(run_of_timer) = self.timer.as_ref().map(|armed| armed.run) else { return };
+        context::try_with(|run| {
+            if run_of_timer == run.opened.run {
+                self.clear(run);
+            }
+        });
+    }
+}

@@ -9,6 +9,8 @@ use super::seam::StreamSocket;
 use super::socket::{Socket, closed};
 use super::transport::{HalfCloseable, Transport};
 use crate::kernel::checkpoint::free_checkpoint;
+#[cfg(feature = "__poll")]
+use crate::stream::poll::{poll_receive, poll_send};
 use crate::stream::{AsyncResource, ReceiveStream, SendProgress, SendStream};
 
 /// The half of a [`TcpStream`](super::TcpStream) that receives. Made by [`split`](super::TcpStream::split).
@@ -185,6 +187,21 @@ impl<S: Transport + fmt::Debug> fmt::Debug for SendHalf<'_, S> {
             Ok(open) => write!(f, "{}SendHalf({open:?})", S::NAME),
             Err(_) => write!(f, "{}SendHalf(closed)", S::NAME),
         }
+    }
+}
+
+#[cfg(feature = "__poll")]
+poll_receive! { [S: Transport] ReceiveHalf<'_, S>, open }
+#[cfg(feature = "__poll")]
+poll_send! { [S: Transport] SendHalf<'_, S>, open, end_sending }
+
+#[cfg(feature = "__poll")]
+impl<S: Transport> SendHalf<'_, S> {
+    /// As [`aclose`](Self::aclose).
+    fn end_sending(&mut self) -> io::Result<()> {
+        let told = self.open.map_or(Ok(()), |open| open.say_eof(self.eof_sent));
+        *self.eof_sent = true;
+        told
     }
 }
 

@@ -12,6 +12,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
+#[cfg(feature = "__poll")]
+use std::task::{Context, Poll};
 
 use crate::kernel::reactor::Direction;
 use crate::variables::TaskLocal;
@@ -48,6 +50,9 @@ pub(crate) trait VirtualSocket {
 
 /// A connection, which is closed when it is dropped. Calls do not block.
 pub(crate) trait StreamSocket: VirtualSocket {
+    /// As `ready`, for what polls, and may go away without a word: whoever comes next takes the place.
+    #[cfg(feature = "__poll")]
+    fn poll_ready(&self, direction: Direction, context: &mut Context<'_>) -> Poll<io::Result<()>>;
     fn peer_addr(&self) -> SocketAddr;
     fn send(&self, data: &[u8]) -> io::Result<usize>;
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize>;

@@ -23,7 +23,7 @@ use crate::kernel::start::TaskStatus;
 use crate::stream::Listener;
 
 /// How long a listener waits that could not accept for want of something. The value is Trio's.
-const BREATHER: Duration = Duration::from_millis(100);
+pub(crate) const BREATHER: Duration = Duration::from_millis(100);
 
 /// Listens at all addresses of a host, and runs `handler` in a task of its own for each connection: Trio's `serve_tcp`.
 ///
@@ -303,7 +303,7 @@ where
 }
 
 /// Whether the system, or this process, has run out of something that it may have again soon.
-fn is_for_want_of_something(error: &io::Error) -> bool {
+pub(crate) fn is_for_want_of_something(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS))
 }
 

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+#[cfg(feature = "__poll")]
+use std::task::{Context, Poll};
 
 use super::seam::{StreamSocket, VirtualSocket};
 use super::transport::Transport;
@@ -227,6 +229,72 @@ impl<S: Transport> Socket<S, dyn StreamSocket> {
             *sent = true;
         }
         Ok(())
+    }
+}
+
+/// What streams do for those who poll, whatever family they are of.
+#[cfg(feature = "__poll")]
+impl<S: Transport> Socket<S, dyn StreamSocket> {
+    /// Receives into a buffer that has room.
+    #[inline]
+    pub(crate) fn poll_receive(&self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let room = buffer.len();
+        match self {
+            Self::System { registration, socket } => {
+                registration.poll_io(Direction::Read, context, || socket.receive(buffer), after_read::<S>(room))
+            }
+            Self::Virtual(socket) => poll_io(&**socket, Direction::Read, context, |socket| socket.receive(buffer)),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn poll_send(&self, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::System { registration, socket } => {
+                registration.poll_io(Direction::Write, context, || socket.send(data), after_write(data.len()))
+            }
+            Self::Virtual(socket) => poll_io(&**socket, Direction::Write, context, |socket| socket.send(data)),
+        }
+    }
+
+    /// Sends several pieces, of which one at least is not empty.
+    #[inline]
+    pub(crate) fn poll_send_vectored(
+        &self,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::System { registration, socket } => {
+                let total: usize = pieces.iter().map(|piece| piece.len()).sum();
+                registration.poll_io(Direction::Write, context, || socket.send_vectored(pieces), after_write(total))
+            }
+            Self::Virtual(socket) => {
+                let first = pieces.iter().find(|piece| !piece.is_empty()).map_or(&[][..], |piece| &**piece);
+                poll_io(&**socket, Direction::Write, context, |socket| socket.send(first))
+            }
+        }
+    }
+}
+
+/// As [`io`], for those who poll.
+#[cfg(feature = "__poll")]
+fn poll_io<T>(
+    socket: &(dyn StreamSocket + 'static),
+    direction: Direction,
+    context: &mut Context<'_>,
+    mut call: impl FnMut(&(dyn StreamSocket + 'static)) -> io::Result<T>,
+) -> Poll<io::Result<T>> {
+    loop {
+        match socket.poll_ready(direction, context) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => return Poll::Pending,
+        }
+        match call(socket) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return Poll::Ready(result),
+        }
     }
 }
 

@@ -27,6 +27,19 @@ macro_rules! socket_stream {
             }
         }
 
+        #[cfg(feature = "__poll")]
+        $crate::stream::poll::poll_receive! { [] $stream, open_for_receiving }
+        #[cfg(feature = "__poll")]
+        $crate::stream::poll::poll_send! { [] $stream, open_for_sending, end_sending }
+
+        #[cfg(feature = "__poll")]
+        impl $stream {
+            /// Says that no more data will come. A stream that was closed has said so.
+            fn end_sending(&mut self) -> std::io::Result<()> {
+                self.open.as_ref().map_or(Ok(()), |open| open.say_eof(&mut self.eof_sent))
+            }
+        }
+
         impl Drop for $stream {
             fn drop(&mut self) {
                 self.close();

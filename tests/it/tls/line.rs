@@ -10,21 +10,21 @@ use trio::{AsyncResource, ReceiveStream, SendProgress, SendStream, StapledStream
 
 /// Sends into memory of any size, or waits until all is received.
 #[derive(Clone, Debug)]
-pub(super) enum LineSender {
+pub(crate) enum LineSender {
     Memory(MemorySendStream),
     Lockstep(LockstepSendStream),
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum LineReceiver {
+pub(crate) enum LineReceiver {
     Memory(MemoryReceiveStream),
     Lockstep(LockstepReceiveStream),
 }
 
-pub(super) type Line = StapledStream<LineSender, LineReceiver>;
+pub(crate) type Line = StapledStream<LineSender, LineReceiver>;
 
 /// Two ends between which anything fits.
-pub(super) fn wide() -> (Line, Line) {
+pub(crate) fn wide() -> (Line, Line) {
     crosswise(|| {
         let (sender, receiver) = memory_stream_one_way_pair();
         (LineSender::Memory(sender), LineReceiver::Memory(receiver))
@@ -32,7 +32,7 @@ pub(super) fn wide() -> (Line, Line) {
 }
 
 /// Two ends between which nothing fits.
-pub(super) fn narrow() -> (Line, Line) {
+pub(crate) fn narrow() -> (Line, Line) {
     crosswise(|| {
         let (sender, receiver) = lockstep_stream_one_way_pair();
         (LineSender::Lockstep(sender), LineReceiver::Lockstep(receiver))
@@ -95,7 +95,7 @@ impl ReceiveStream for LineReceiver {
 }
 
 /// A transport that can't say how much it has sent.
-pub(super) struct Uncounted(pub(super) Line);
+pub(crate) struct Uncounted(pub(super) Line);
 
 impl AsyncResource for Uncounted {
     async fn aclose(&mut self) -> io::Result<()> {

@@ -22,14 +22,14 @@ pub(crate) const NAME: &str = "trio.test.example";
 
 /// A version of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Version {
+pub(crate) enum Version {
     Tls12,
     Tls13,
 }
 
-pub(super) use Version::{Tls12, Tls13};
+pub(crate) use Version::{Tls12, Tls13};
 
-pub(super) const VERSIONS: [Version; 2] = [Tls13, Tls12];
+pub(crate) const VERSIONS: [Version; 2] = [Tls13, Tls12];
 
 /// A certificate and the key to it.
 pub(crate) struct Identity {
@@ -40,11 +40,11 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    pub(super) fn chain(&self) -> Vec<CertificateDer<'static>> {
+    pub(crate) fn chain(&self) -> Vec<CertificateDer<'static>> {
         vec![self.certificate.clone()]
     }
 
-    pub(super) fn key(&self) -> PrivateKeyDer<'static> {
+    pub(crate) fn key(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::try_from(self.key.clone()).unwrap()
     }
 }
@@ -54,8 +54,8 @@ pub(crate) struct Pki {
     pub(crate) authority: Identity,
     pub(crate) server: Identity,
     /// A server whose certificate was good once.
-    pub(super) expired: Identity,
-    pub(super) client: Identity,
+    pub(crate) expired: Identity,
+    pub(crate) client: Identity,
 }
 
 /// The certificates of this process.
@@ -104,17 +104,17 @@ fn roots() -> RootCertStore {
 }
 
 /// A client that trusts the authority, and has not talked to anybody before.
-pub(super) fn client_config(version: Version) -> ClientConfig {
+pub(crate) fn client_config(version: Version) -> ClientConfig {
     client_of(version).with_no_client_auth()
 }
 
 /// A client that trusts nobody.
-pub(super) fn untrusting_config() -> Arc<ClientConfig> {
+pub(crate) fn untrusting_config() -> Arc<ClientConfig> {
     Arc::new(client_builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 
 /// A client that shows a certificate.
-pub(super) fn known_client_config(version: Version) -> ClientConfig {
+pub(crate) fn known_client_config(version: Version) -> ClientConfig {
     let client = &pki().client;
     client_of(version).with_client_auth_cert(client.chain(), client.key()).unwrap()
 }
@@ -123,12 +123,12 @@ pub(crate) fn server_config() -> Arc<ServerConfig> {
     server_config_of(&pki().server)
 }
 
-pub(super) fn server_config_of(identity: &Identity) -> Arc<ServerConfig> {
+pub(crate) fn server_config_of(identity: &Identity) -> Arc<ServerConfig> {
     trio::tls::server_config(identity.chain(), identity.key()).unwrap()
 }
 
 /// A server that wants to know its clients.
-pub(super) fn choosy_server_config() -> Arc<ServerConfig> {
+pub(crate) fn choosy_server_config() -> Arc<ServerConfig> {
     let provider = Arc::clone(server_config().crypto_provider());
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots()), provider).build().unwrap();
     let builder = server_builder().with_client_cert_verifier(verifier);
@@ -147,23 +147,23 @@ fn client_of(version: Version) -> ConfigBuilder<ClientConfig, WantsClientCert> {
 }
 
 /// A client and a server over this transport.
-pub(super) fn over<T>((here, there): (T, T), version: Version) -> (TlsStream<T>, TlsStream<T>) {
+pub(crate) fn over<T>((here, there): (T, T), version: Version) -> (TlsStream<T>, TlsStream<T>) {
     let client = TlsStream::client(here, Arc::new(client_config(version)), NAME).unwrap();
     (client, TlsStream::server(there, server_config()).unwrap())
 }
 
 /// Over memory that holds anything.
-pub(super) fn wide_pair(version: Version) -> (TlsStream<Line>, TlsStream<Line>) {
+pub(crate) fn wide_pair(version: Version) -> (TlsStream<Line>, TlsStream<Line>) {
     over(wide(), version)
 }
 
 /// Over streams that hold nothing.
-pub(super) fn narrow_pair(version: Version) -> (TlsStream<Line>, TlsStream<Line>) {
+pub(crate) fn narrow_pair(version: Version) -> (TlsStream<Line>, TlsStream<Line>) {
     over(narrow(), version)
 }
 
 /// Has both sides do the handshake.
-pub(super) async fn shake<A: ByteStream, B: ByteStream>(
+pub(crate) async fn shake<A: ByteStream, B: ByteStream>(
     (mut client, mut server): (TlsStream<A>, TlsStream<B>),
 ) -> (TlsStream<A>, TlsStream<B>) {
     let (first, second) = both(client.do_handshake(), server.do_handshake()).await;
@@ -173,7 +173,7 @@ pub(super) async fn shake<A: ByteStream, B: ByteStream>(
 }
 
 /// Receives exactly this many bytes.
-pub(super) async fn receive_exactly(stream: &mut impl trio::ReceiveStream, count: usize) -> io::Result<Vec<u8>> {
+pub(crate) async fn receive_exactly(stream: &mut impl trio::ReceiveStream, count: usize) -> io::Result<Vec<u8>> {
     let mut data = vec![0; count];
     let mut filled = 0;
     while filled < count {
@@ -186,7 +186,7 @@ pub(super) async fn receive_exactly(stream: &mut impl trio::ReceiveStream, count
 }
 
 /// Sends back what comes until the end, then closes.
-pub(super) async fn echo<T: SplitStream>(mut stream: TlsStream<T>) -> io::Result<()> {
+pub(crate) async fn echo<T: SplitStream>(mut stream: TlsStream<T>) -> io::Result<()> {
     // On the heap: a debug build moves futures about, and threads of tests have small stacks.
     let mut buffer = vec![0; 4096];
     loop {
@@ -197,26 +197,26 @@ pub(super) async fn echo<T: SplitStream>(mut stream: TlsStream<T>) -> io::Result
     }
 }
 
-pub(super) fn is<E: std::error::Error + 'static>(error: &io::Error) -> bool {
+pub(crate) fn is<E: std::error::Error + 'static>(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<E>())
 }
 
 #[track_caller]
-pub(super) fn assert_fails<E: std::error::Error + 'static>(result: io::Result<impl std::fmt::Debug>) {
+pub(crate) fn assert_fails<E: std::error::Error + 'static>(result: io::Result<impl std::fmt::Debug>) {
     assert!(result.as_ref().is_err_and(is::<E>), "{result:?}");
 }
 
 /// Runs two futures as two tasks. On the heap: a debug build moves futures about, and the stacks of test threads are
 /// small.
-pub(super) async fn both<A: Future, B: Future>(first: A, second: B) -> (A::Output, B::Output) {
+pub(crate) async fn both<A: Future, B: Future>(first: A, second: B) -> (A::Output, B::Output) {
     trio::join(Box::pin(first), Box::pin(second)).await
 }
 
 /// A folder for files, which goes when this is dropped.
-pub(super) struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("trio-tls-{}-{number}", std::process::id()));
@@ -224,12 +224,12 @@ impl Folder {
         Self(path)
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
     /// Writes a file, and gives its path.
-    pub(super) fn write(&self, name: &str, content: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, content: &str) -> PathBuf {
         let path = self.0.join(name);
         std::fs::write(&path, content).unwrap();
         path

@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+#[cfg(feature = "__poll")]
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::core::{Cargo, Core, HostId, Passage, os};
@@ -274,6 +276,14 @@ impl State {
         if self.down { Err(os(libc::ENETDOWN)) } else { Ok(()) }
     }
 
+    fn is_readable(&self) -> bool {
+        !self.received.is_empty() || self.ended || self.broken
+    }
+
+    fn is_writable(&self) -> bool {
+        self.untaken < WINDOW || self.broken
+    }
+
     /// Copies what has come, which stays there; an error is told once.
     fn look(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.check_up()?;
@@ -342,14 +352,8 @@ impl VirtualSocket for Connection {
         let end = &*self.0;
         end.core.advance();
         match direction {
-            Direction::Read => end.readable.ready(|| {
-                let state = end.state.borrow();
-                !state.received.is_empty() || state.ended || state.broken
-            }),
-            Direction::Write => end.writable.ready(|| {
-                let state = end.state.borrow();
-                state.untaken < WINDOW || state.broken
-            }),
+            Direction::Read => end.readable.ready(|| end.state.borrow().is_readable()),
+            Direction::Write => end.writable.ready(|| end.state.borrow().is_writable()),
         }
     }
 
@@ -359,6 +363,16 @@ impl VirtualSocket for Connection {
 }
 
 impl StreamSocket for Connection {
+    #[cfg(feature = "__poll")]
+    fn poll_ready(&self, direction: Direction, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let end = &*self.0;
+        end.core.advance();
+        match direction {
+            Direction::Read => end.readable.poll_ready(context, || end.state.borrow().is_readable()),
+            Direction::Write => end.writable.poll_ready(context, || end.state.borrow().is_writable()),
+        }
+    }
+
     fn peer_addr(&self) -> SocketAddr {
         self.0.peer
     }
