@@ -125,6 +125,7 @@
 //! * `sink`: [`MemorySender`] makes a `Sink` of the `futures` crates
 //! * `stream`: [`MemoryReceiver`] is a `Stream` of the `futures` crates, and listeners make one
 //! * `tls`: TLS over any stream, by rustls (the module `tls`)
+//! * `tokio`: futures that need tokio's runtime run inside of a task (the module `compat::tokio`)
 //! * `full`: all of them
 //!
 //! # Platforms

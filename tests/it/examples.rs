@@ -227,6 +227,25 @@ fn an_axum_app_serves_and_ends() {
 }
 
 #[test]
+fn a_service_counts_in_a_database_of_its_own() {
+    let printed = run("database");
+    if printed.len() == 1 && printed[0].starts_with("skipped: redis-server can't be run here") {
+        println!("{}", printed[0]);
+        return;
+    }
+    in_order(&printed, &["connected", "the cook makes: soup"]);
+    in_order(
+        &printed,
+        &[
+            "connected",
+            "20 visitors came 50 times each; the next visit is number 1001",
+            "a cook who comes late: nothing to do",
+            "the database has ended",
+        ],
+    );
+}
+
+#[test]
 fn a_service_that_nobody_stops_ends_in_good_order() {
     let printed = run("service");
     assert!(printed[0].starts_with("serving as process "), "{printed:?}");

@@ -7,6 +7,7 @@ mod channel_lock_event;
 mod checkpoint;
 mod clock;
 mod compat;
+mod compat_tokio;
 mod completion;
 mod ctrl_c;
 mod ctrl_c_of_several;

@@ -9,6 +9,9 @@
 //! | `stream` | channels' receivers are `futures_core::Stream`s, and listeners make one: [`incoming`] |
 //! | `sink` | channels' senders make a `futures_sink::Sink`: [`MemorySender::into_sink`](crate::MemorySender::into_sink) |
 //! | `hyper` | hyper's traits of streams, clocks and executors, and an HTTP server in one call: the module `hyper` |
+//! | `tokio` | futures that need tokio's runtime run inside of a task: the module `tokio` |
+//!
+//! The other way round, [`embedding`] is a guide for libraries that are to run on trio and on others.
 //!
 //! # Which streams have the traits
 //!
@@ -34,10 +37,12 @@
 //! # What does not work
 //!
 //! Streams are not `Send`, since a run stays on its thread: interfaces that ask for it (`Box<dyn AsyncRead + Send>`) can't
-//! take them. Traits without anything of a runtime's are all that these features bridge: a future that wants tokio's timer
-//! or its reactor does not get them.
+//! take them. Traits without anything of a runtime's are all that the features but `tokio` bridge: a future that wants tokio's
+//! timer or its reactor does not get them from these.
 #![deny(unsafe_code)]
 
+#[doc = include_str!("embedding.md")]
+pub mod embedding {}
 #[cfg(any(feature = "futures-io", feature = "tokio-io"))]
 mod foreign;
 #[cfg(feature = "futures-io")]
@@ -48,6 +53,8 @@ pub mod hyper;
 mod incoming;
 #[cfg(feature = "__poll")]
 mod polled;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 #[cfg(feature = "tokio-io")]
 mod tokio_io;
 
