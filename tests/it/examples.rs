@@ -29,9 +29,9 @@ fn build() -> BTreeMap<String, String> {
             build.env_remove(&name);
         }
     }
-    // Together with this very test, because cargo builds some dependencies anew for examples that are asked for alone.
-    build.args(["build", "-p", "trio-tests", "--test", "it"]);
-    build.args(["-p", "trio-examples", "--examples", "--message-format=json"]);
+    // Together with this very test, and out of the packages that `cargo test` takes, because cargo builds some dependencies
+    // anew for examples that are asked for alone.
+    build.args(["build", "--test", "it", "--examples", "--message-format=json"]);
     if !cfg!(debug_assertions) {
         build.arg("--release");
     }

@@ -44,8 +44,9 @@
 //! runtime is of the kind `current_thread`, driven by one helper thread, which waits for tokio's sockets and timers, wakes the task
 //! when something has come, and runs what was spawned with `tokio::spawn`.
 //!
-//! The helper is one of [`to_thread`](crate::to_thread)'s worker threads, outside of its limiter. A bridge costs one, and three or
-//! four descriptors, as long as the block lasts; each wake that comes from it costs a hop from thread to thread. So open one for
+//! The helper is one of [`to_thread`](crate::to_thread)'s worker threads, outside of its limiter. A bridge costs one, and a few
+//! descriptors, as long as the block lasts (two more stay open in the process, once, if the crate `tokio` has its feature `signal` or
+//! `process`); each wake that comes from it costs a hop from thread to thread. So open one for
 //! a service rather than one for each request.
 //!
 //! # What works

@@ -11,7 +11,7 @@ use trio::fs::TempDir;
 use trio::lowlevel::current_statistics;
 use trio::process::{Command, Stdio, supervise};
 
-use super::{eventually, workers_are_idle};
+use super::{eventually, open_what_stays_open, workers_are_idle};
 use crate::support::{alone, descriptors};
 
 const TASKS: usize = 10;
@@ -109,6 +109,7 @@ fn ten_thousand_queries_while_another_task_is_cancelled_every_millisecond() {
         return;
     }
     alone(module_path!(), "ten_thousand_queries_while_another_task_is_cancelled_every_millisecond", || {
+        open_what_stays_open();
         let before = descriptors();
         trio::run(async {
             let folder = TempDir::new().await.unwrap();

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use trio::compat::tokio::open;
 use trio::to_thread::pool_statistics;
 
-use super::{Witness, eventually, poll_once, start_echo, workers_are_idle};
+use super::{Witness, eventually, open_what_stays_open, poll_once, start_echo, workers_are_idle};
 use crate::support::{alone, descriptors, panic_text, secs, soon};
 
 /// How many threads the process has.
@@ -159,6 +159,7 @@ fn bridges_leak_neither_descriptors_nor_threads() {
 #[test]
 fn a_future_that_foreign_code_drops_leaves_nothing_for_long() {
     alone(module_path!(), "a_future_that_foreign_code_drops_leaves_nothing_for_long", || {
+        open_what_stays_open();
         let before = descriptors();
         let held = Arc::new(());
         trio::run(async {
@@ -234,6 +235,31 @@ fn a_block_that_outlives_its_run_stops_too() {
         });
         eventually("the thread ends", workers_are_idle);
     });
+}
+
+#[test]
+fn a_bridge_in_a_system_task_ends_with_the_run() {
+    let held = Arc::new(());
+    let own = Arc::clone(&held);
+    trio::run(async {
+        let begun = std::rc::Rc::new(trio::Event::new());
+        let is_begun = std::rc::Rc::clone(&begun);
+        trio::lowlevel::spawn_system_task("a bridge", async move {
+            open(async |tokio| {
+                tokio.handle().spawn(async move {
+                    let _own = own;
+                    std::future::pending::<()>().await;
+                });
+                is_begun.set();
+                tokio.run(std::future::pending::<()>()).await;
+            })
+            .await
+            .unwrap();
+        })
+        .unwrap();
+        soon(begun.wait()).await;
+    });
+    assert_eq!(Arc::strong_count(&held), 1);
 }
 
 #[trio::test]

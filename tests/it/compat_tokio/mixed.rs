@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -312,6 +313,31 @@ async fn a_loop_that_never_waits_lets_others_go_on_at_its_checkpoints() {
         };
         trio::race(endless, count).await;
         assert!(received.get() >= 99, "{}", received.get());
+    }))
+    .await
+    .unwrap();
+}
+
+#[trio::test]
+async fn a_spawned_task_calls_back_into_the_run_with_a_token() {
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let here = std::thread::current().id();
+    soon(open(async |tokio| {
+        let token = trio::lowlevel::current_token();
+        tokio.handle().spawn(async move {
+            for _ in 0..10 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                let call = move || {
+                    // In the run, and not in tokio.
+                    assert!(std::thread::current().id() == here && trio::lowlevel::in_run() && !in_tokio());
+                    CALLS.fetch_add(1, Ordering::Relaxed);
+                };
+                token.run_sync_soon(call).unwrap();
+            }
+        });
+        while CALLS.load(Ordering::Relaxed) < 10 {
+            trio::sleep(Duration::from_millis(1)).await;
+        }
     }))
     .await
     .unwrap();

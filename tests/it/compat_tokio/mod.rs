@@ -71,3 +71,8 @@ fn eventually(what: &str, is_so: impl Fn() -> bool) {
         std::thread::sleep(Duration::from_millis(1));
     }
 }
+
+/// Opens what tokio opens once in a process, for signals, and never closes.
+fn open_what_stays_open() {
+    trio::run(trio::compat::tokio::open(async |_| ())).unwrap();
+}

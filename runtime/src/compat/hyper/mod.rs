@@ -7,7 +7,7 @@
 //!   [shut down](crate::CancelHandle::shut_down).
 //! * [`serve_connection`] does that for one connection, for servers of another shape.
 //! * hyper's own functions, for clients as for servers: the streams that have `futures_io`'s traits (see
-//!   [`compat`](crate::compat)) have [`hyper::rt::Read`](::hyper::rt::Read) and [`Write`](::hyper::rt::Write) too, others in a
+//!   [`compat`](crate::compat)) have [`hyper::rt::Read`] and [`Write`](::hyper::rt::Write) too, others in a
 //!   [`Polled`](super::Polled); [`Timer`] is hyper's clock, which is the run's, also a virtual one; [`Executor`] runs hyper's
 //!   futures in a nursery, where they need be neither `Send` nor `'static`.
 //!

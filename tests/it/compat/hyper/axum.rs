@@ -54,7 +54,8 @@ async fn an_application_is_served_in_one_call() {
         let said = RefCell::new(Vec::new());
         let ask = async |length: usize| {
             let got = sender.clone().send_request(post("/count", "x".repeat(length))).await.unwrap();
-            said.borrow_mut().push(text(got).await);
+            let got = text(got).await;
+            said.borrow_mut().push(got);
         };
         futures::join!(ask(5), ask(100_000));
         said.borrow_mut().sort();
