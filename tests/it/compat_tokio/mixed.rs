@@ -27,7 +27,8 @@ async fn a_future_borrows_and_need_not_be_send() {
             .run(async {
                 let echo = start_echo();
                 for number in 0..3 {
-                    numbers.borrow_mut().push(ask(&echo, number).await);
+                    let answer = ask(&echo, number).await;
+                    numbers.borrow_mut().push(answer);
                 }
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 text.len()
