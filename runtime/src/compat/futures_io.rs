@@ -2,17 +2,13 @@
 #![forbid(unsafe_code)]
 
 use std::io::{self, IoSlice};
-use std::os::unix::net::UnixStream as SystemUnixStream;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_io::{AsyncRead, AsyncWrite};
 
 use super::foreign::{Foreign, Reads, Writes};
-use super::polled::Polled;
-use crate::fd_stream::{FdStream, SharedFd};
-use crate::net::halves::{ReceiveHalf, SendHalf};
-use crate::net::{TcpStream, UnixStream};
+use super::polled::polled_streams;
 use crate::stream::poll::{PollReceive, PollSend};
 
 /// A stream with the traits of `futures_io`, as a stream of trio's: see [`Foreign`].
@@ -112,11 +108,4 @@ macro_rules! write {
     };
 }
 
-read! {
-    TcpStream, UnixStream, FdStream, Polled<'_>,
-    ReceiveHalf<'_, std::net::TcpStream>, ReceiveHalf<'_, SystemUnixStream>, ReceiveHalf<'_, SharedFd>,
-}
-write! {
-    TcpStream, UnixStream, FdStream, Polled<'_>,
-    SendHalf<'_, std::net::TcpStream>, SendHalf<'_, SystemUnixStream>, SendHalf<'_, SharedFd>,
-}
+polled_streams!(read, write);

@@ -443,3 +443,30 @@ impl fmt::Debug for Polled<'_> {
         f.debug_struct("Polled").field("closed", &self.driver.is_none()).finish_non_exhaustive()
     }
 }
+
+/// Gives all streams that can be polled to two macros: those that receive, and those that send.
+#[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
+macro_rules! polled_streams {
+    ($receiving:ident, $sending:ident) => {
+        $receiving! {
+            $crate::net::TcpStream,
+            $crate::net::UnixStream,
+            $crate::FdStream,
+            $crate::compat::Polled<'_>,
+            $crate::net::halves::ReceiveHalf<'_, std::net::TcpStream>,
+            $crate::net::halves::ReceiveHalf<'_, std::os::unix::net::UnixStream>,
+            $crate::net::halves::ReceiveHalf<'_, $crate::fd_stream::SharedFd>,
+        }
+        $sending! {
+            $crate::net::TcpStream,
+            $crate::net::UnixStream,
+            $crate::FdStream,
+            $crate::compat::Polled<'_>,
+            $crate::net::halves::SendHalf<'_, std::net::TcpStream>,
+            $crate::net::halves::SendHalf<'_, std::os::unix::net::UnixStream>,
+            $crate::net::halves::SendHalf<'_, $crate::fd_stream::SharedFd>,
+        }
+    };
+}
+#[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
+pub(super) use polled_streams;

@@ -2,15 +2,13 @@
 #![forbid(unsafe_code)]
 
 use std::io::{self, IoSlice};
-use std::os::unix::net::UnixStream as SystemUnixStream;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 
-use super::super::polled::Polled;
-use crate::fd_stream::{FdStream, SharedFd};
-use crate::net::halves::{ReceiveHalf, SendHalf};
+use super::super::polled::{Polled, polled_streams};
+use crate::fd_stream::FdStream;
 use crate::net::{TcpStream, UnixStream};
 use crate::stream::poll::{PollReceive, PollSend};
 use crate::stream::{ReceiveStream, SendStream, StapledStream};
@@ -74,14 +72,7 @@ macro_rules! write {
     };
 }
 
-read! {
-    TcpStream, UnixStream, FdStream, Polled<'_>,
-    ReceiveHalf<'_, std::net::TcpStream>, ReceiveHalf<'_, SystemUnixStream>, ReceiveHalf<'_, SharedFd>,
-}
-write! {
-    TcpStream, UnixStream, FdStream, Polled<'_>,
-    SendHalf<'_, std::net::TcpStream>, SendHalf<'_, SystemUnixStream>, SendHalf<'_, SharedFd>,
-}
+polled_streams!(read, write);
 
 /// What connections a [server](super::serve) can serve: those of all listeners of this crate. For streams of your own, wrap the
 /// listener in one whose streams are [`Polled`], or have hyper's traits themselves.
